@@ -1,0 +1,108 @@
+//! Who someone is and what they may do.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::channel::NameError;
+use crate::{Channel, Pattern, ProjectId, ProjectName};
+
+/// What can be done to a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Read events: subscriptions, streams, history.
+    Subscribe,
+    /// Write events.
+    Publish,
+    /// Send and receive signals.
+    Signal,
+    /// See and enter presence.
+    Presence,
+}
+
+/// Patterns by action. Rights only ever add up; nothing is allowed by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rights {
+    subscribe: Vec<Pattern>,
+    publish: Vec<Pattern>,
+    signal: Vec<Pattern>,
+    presence: Vec<Pattern>,
+    consume: Vec<String>,
+}
+
+/// Rights as they are written in a token's `nuncio` claim, in the admin API and in the database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RightsText {
+    /// Patterns that may be read.
+    pub subscribe: Vec<String>,
+    /// Patterns that may be written.
+    pub publish: Vec<String>,
+    /// Patterns on which signals may be sent and received.
+    pub signal: Vec<String>,
+    /// Patterns whose presence may be seen and entered.
+    pub presence: Vec<String>,
+    /// Names of consumers that may be used; `*` is all.
+    pub consume: Vec<String>,
+}
+
+impl Rights {
+    /// Reads rights; every pattern must be good.
+    ///
+    /// # Errors
+    /// With the first pattern that is none.
+    pub fn parse(text: &RightsText) -> Result<Self, NameError> {
+        let read = |patterns: &[String]| patterns.iter().map(|p| Pattern::parse(p)).collect::<Result<Vec<_>, _>>();
+        Ok(Self {
+            subscribe: read(&text.subscribe)?,
+            publish: read(&text.publish)?,
+            signal: read(&text.signal)?,
+            presence: read(&text.presence)?,
+            consume: text.consume.clone(),
+        })
+    }
+
+    /// The right to do everything to all channels that are not Nuncio's own.
+    pub fn everything() -> RightsText {
+        let all = || vec!["#".to_owned()];
+        RightsText { subscribe: all(), publish: all(), signal: all(), presence: all(), consume: vec!["*".to_owned()] }
+    }
+
+    /// Whether this may be done to every channel the pattern can match.
+    pub fn allow_pattern(&self, action: Action, pattern: &Pattern) -> bool {
+        self.of(action).iter().any(|right| right.covers(pattern))
+    }
+
+    /// Whether this may be done to the channel.
+    pub fn allow(&self, action: Action, channel: &Channel) -> bool {
+        self.of(action).iter().any(|right| right.matches(channel))
+    }
+
+    /// Whether the consumer may be used.
+    pub fn allow_consumer(&self, name: &str) -> bool {
+        self.consume.iter().any(|right| right == "*" || right == name)
+    }
+
+    fn of(&self, action: Action) -> &[Pattern] {
+        match action {
+            Action::Subscribe => &self.subscribe,
+            Action::Publish => &self.publish,
+            Action::Signal => &self.signal,
+            Action::Presence => &self.presence,
+        }
+    }
+}
+
+/// Whoever a key or token stands for, inside one project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The project all this holds in.
+    pub project: ProjectId,
+    /// Its name.
+    pub project_name: ProjectName,
+    /// The user: a token's `sub`; keys have none.
+    pub subject: Option<String>,
+    /// What may be done.
+    pub rights: Rights,
+    /// When this ends.
+    pub expires_at: Option<DateTime<Utc>>,
+}
