@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The HTTP side of Nuncio: GraphQL, SSE, history, publishing and the admin API.
+
+pub mod hub;
