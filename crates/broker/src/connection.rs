@@ -1,0 +1,140 @@
+//! Connections to the broker.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::uri::AMQPUri;
+use lapin::{Channel, Connection, ConnectionProperties};
+use nuncio_model::{ProjectName, Secret};
+
+use crate::topology::{self, Names, short};
+use crate::{Consumer, Error, Message, Publisher};
+
+/// Where the URL names no heartbeat: a dead peer is noticed within 20 seconds.
+const HEARTBEAT_SECONDS: u16 = 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the broker is, and how this process calls itself there. Opens connections; holds none.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    url: Secret,
+    name: String,
+}
+
+impl Broker {
+    /// A broker at this URL; `name` stands before the purpose of each connection in RabbitMQ's lists.
+    pub fn new(url: Secret, name: impl Into<String>) -> Self {
+        Self { url, name: name.into() }
+    }
+
+    /// Opens a connection. It does not mend itself: when it is lost, every operation on it fails, and the caller
+    /// starts over, so that nothing is ever resumed in the middle.
+    ///
+    /// # Errors
+    /// Where the broker cannot be reached within ten seconds, or refuses.
+    pub async fn connect(&self, purpose: &str) -> Result<Link, Error> {
+        // The library's own error would quote the URL, password included.
+        let mut uri = AMQPUri::from_str(self.url.expose()).map_err(|_| Error::Url)?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        let name = format!("{} {purpose}", self.name);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        tokio::time::timeout(CONNECT_TIMEOUT, open(uri, properties))
+            .await
+            .map_err(|_| Error::Timeout { operation: "connect to the broker" })?
+    }
+}
+
+async fn open(uri: AMQPUri, properties: ConnectionProperties) -> Result<Link, Error> {
+    let failed = Error::amqp("connect to the broker");
+    let connection = Connection::connect_uri(uri, properties).await.map_err(&failed)?;
+    let channel = connection.create_channel().await.map_err(&failed)?;
+    Ok(Link { connection, channel })
+}
+
+/// One connection with one channel. Dropping it closes both, and the broker takes back what was not acknowledged.
+#[derive(Debug)]
+pub struct Link {
+    connection: Connection,
+    channel: Channel,
+}
+
+impl Link {
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Makes what is missing of a project's exchanges and queues, in the safe order.
+    ///
+    /// # Errors
+    /// Where the connection is lost, or one of them exists with other arguments.
+    pub async fn declare_project(&self, project: &ProjectName) -> Result<Names, Error> {
+        let names = Names::of(project);
+        topology::declare(&self.channel, &names).await?;
+        Ok(names)
+    }
+
+    /// How many messages wait in a queue, those that a consumer holds apart.
+    ///
+    /// # Errors
+    /// Where the connection is lost, or there is no such queue.
+    pub async fn waiting(&self, queue: &str) -> Result<u32, Error> {
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let state = self.channel.queue_declare(short(queue), options, FieldTable::default()).await;
+        Ok(state.map_err(Error::amqp("look at a queue"))?.message_count())
+    }
+
+    /// Reads a queue as messages come, at most `prefetch` of them unacknowledged at a time.
+    ///
+    /// # Errors
+    /// Where the connection is lost, or there is no such queue.
+    pub async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, Error> {
+        Consumer::start(&self.channel, queue, prefetch).await
+    }
+
+    /// Takes one message of a queue; `None` where it is empty.
+    ///
+    /// # Errors
+    /// Where the connection is lost, or there is no such queue.
+    pub async fn get(&self, queue: &str) -> Result<Option<Message>, Error> {
+        let got = self.channel.basic_get(short(queue), BasicGetOptions::default()).await;
+        Ok(got.map_err(Error::amqp("take a message"))?.map(|message| message.delivery.into()))
+    }
+
+    /// Acknowledges this message and all that came before it on this connection.
+    ///
+    /// # Errors
+    /// Where the connection is lost; the messages then come again.
+    pub async fn ack_through(&self, tag: u64) -> Result<(), Error> {
+        let acked = self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await;
+        acked.map_err(Error::amqp("acknowledge messages"))
+    }
+
+    /// A publisher with confirms, on a channel of its own.
+    ///
+    /// # Errors
+    /// Where the connection is lost.
+    pub async fn publisher(&self) -> Result<Publisher, Error> {
+        let channel = self.connection.create_channel().await.map_err(Error::amqp("open a channel"))?;
+        Publisher::start(channel).await
+    }
+
+    /// Says goodbye to the broker; without it, the broker would log a lost connection.
+    pub async fn close(self) {
+        // Whether the broker hears it makes no difference to what happens next.
+        let _ = self.connection.close(200, "done".into()).await;
+    }
+}
+
+/// How long to wait before each further attempt: from 100 ms to 5 s, doubling, with jitter, without end. Five seconds
+/// at most, so that another worker's projects are taken over well within ten.
+pub fn reconnect_delays() -> impl Iterator<Item = Duration> + Send {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(5))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

@@ -1,0 +1,65 @@
+//! Reading a queue.
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::Channel;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+
+use crate::topology::short;
+use crate::{Error, Message};
+
+/// A consumer of one queue. What it has handed out stays unacknowledged until `Link::ack_through`.
+#[derive(Debug)]
+pub struct Consumer {
+    queue: String,
+    channel: Channel,
+    stream: lapin::Consumer,
+}
+
+impl Consumer {
+    pub(crate) async fn start(channel: &Channel, queue: &str, prefetch: u16) -> Result<Self, Error> {
+        let failed = Error::amqp("consume a queue");
+        // Without a prefetch, lapin's own queue would take whatever the broker has.
+        channel.basic_qos(prefetch.max(1), BasicQosOptions::default()).await.map_err(&failed)?;
+        let options = BasicConsumeOptions::default();
+        let stream = channel.basic_consume(short(queue), short(""), options, FieldTable::default()).await;
+        Ok(Self { queue: queue.to_owned(), channel: channel.clone(), stream: stream.map_err(&failed)? })
+    }
+
+    /// Waits for the next message. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// Where the connection is lost or the broker ended the consumer; there is nothing more to come then.
+    pub async fn next(&mut self) -> Result<Message, Error> {
+        let next = self.stream.next().await;
+        self.read(next)
+    }
+
+    /// The next message, if it has arrived already.
+    ///
+    /// # Errors
+    /// As [`Consumer::next`].
+    pub fn ready(&mut self) -> Result<Option<Message>, Error> {
+        match self.stream.next().now_or_never() {
+            Some(next) => self.read(next).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Stops the flow; what was handed out can still be acknowledged.
+    ///
+    /// # Errors
+    /// Where the connection is lost.
+    pub async fn cancel(self) -> Result<(), Error> {
+        let cancelled = self.channel.basic_cancel(self.stream.tag(), BasicCancelOptions::default()).await;
+        cancelled.map_err(Error::amqp("stop consuming"))
+    }
+
+    fn read(&self, next: Option<lapin::Result<lapin::message::Delivery>>) -> Result<Message, Error> {
+        match next {
+            Some(Ok(delivery)) => Ok(delivery.into()),
+            Some(Err(error)) => Err(Error::amqp("consume a queue")(error)),
+            None => Err(Error::Cancelled { queue: self.queue.clone() }),
+        }
+    }
+}

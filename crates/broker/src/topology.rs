@@ -1,0 +1,132 @@
+//! The exchanges and queues of a project, and the order in which they are made.
+//!
+//! ```text
+//! publisher → nuncio.<project> (topic) ── # ──→ nuncio.ingest.<project>     read by one worker, in order
+//!                 │ where nothing is bound          │ over the delivery limit
+//!                 ▼                                 ▼
+//!             nuncio.unrouted.<project>         nuncio.dead.<project>       both are read too
+//! ```
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, ExchangeKind};
+use nuncio_model::ProjectName;
+
+use crate::Error;
+
+/// How often a message may come back unacknowledged before RabbitMQ itself puts it aside.
+///
+/// It is RabbitMQ 4's default, written down so that 3.10 does the same. It must not be unlimited: a message that the
+/// AMQP library cannot even parse leaves the queue by no other way. Healthy events do not reach it, since a worker
+/// takes what came back twice alone (see the worker's `session`); one that does is read from the queue of the dead.
+const DELIVERY_LIMIT: i32 = 20;
+
+/// A limit that is never reached, where nothing stands behind the queue. Unset would mean 20 from RabbitMQ 4.0 on, and
+/// -1 (unlimited) is refused before it.
+const NO_DELIVERY_LIMIT: i32 = i32::MAX;
+
+/// The key under which RabbitMQ files what it throws out. The original key is in the header `x-death`, where it does
+/// no harm even if it is not UTF-8.
+const DEAD_KEY: &str = "dead";
+
+/// The names of a project's exchanges and queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The topic exchange that is published to.
+    pub exchange: String,
+    /// The queue of all that was published.
+    pub ingest: String,
+    /// The queue (and alternate exchange) of what came while nothing was bound.
+    pub unrouted: String,
+    /// The queue (and dead-letter exchange) of what RabbitMQ threw out of the ingest queue.
+    pub dead: String,
+}
+
+impl Names {
+    /// The names for this project.
+    pub fn of(project: &ProjectName) -> Self {
+        Self {
+            exchange: format!("nuncio.{project}"),
+            ingest: format!("nuncio.ingest.{project}"),
+            unrouted: format!("nuncio.unrouted.{project}"),
+            dead: format!("nuncio.dead.{project}"),
+        }
+    }
+}
+
+/// Makes what is missing of a project's topology; what is there already stays as it is.
+///
+/// RabbitMQ confirms also what it cannot route. So whatever catches a message is made before what it is published to,
+/// and the public exchange comes last but for its binding: what slips in before that goes to the unrouted queue.
+pub(crate) async fn declare(channel: &Channel, names: &Names) -> Result<(), Error> {
+    catch_all(channel, &names.dead).await?;
+    queue(channel, &names.ingest, ingest_arguments(names)).await?;
+    catch_all(channel, &names.unrouted).await?;
+    let mut alternate = FieldTable::default();
+    alternate.insert("alternate-exchange".into(), text(&names.unrouted));
+    exchange(channel, &names.exchange, ExchangeKind::Topic, alternate).await?;
+    bind(channel, &names.ingest, &names.exchange, "#").await
+}
+
+fn ingest_arguments(names: &Names) -> FieldTable {
+    let mut arguments = quorum(DELIVERY_LIMIT);
+    arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    arguments.insert("x-dead-letter-exchange".into(), text(&names.dead));
+    arguments.insert("x-dead-letter-routing-key".into(), text(DEAD_KEY));
+    // At-least-once needs reject-publish; without a length limit that refuses nothing.
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    arguments.insert("x-overflow".into(), text("reject-publish"));
+    arguments
+}
+
+fn quorum(delivery_limit: i32) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(delivery_limit));
+    arguments
+}
+
+/// A queue, and an exchange of the same name that puts all it gets into it.
+async fn catch_all(channel: &Channel, name: &str) -> Result<(), Error> {
+    queue(channel, name, quorum(NO_DELIVERY_LIMIT)).await?;
+    exchange(channel, name, ExchangeKind::Fanout, FieldTable::default()).await?;
+    bind(channel, name, name, "").await
+}
+
+async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), Error> {
+    let declared = channel.queue_declare(short(name), QueueDeclareOptions::durable(), arguments).await;
+    declared.map(drop).map_err(Error::amqp("declare a queue"))
+}
+
+async fn exchange(
+    channel: &Channel,
+    name: &str,
+    kind: ExchangeKind,
+    arguments: FieldTable,
+) -> Result<(), Error> {
+    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let declared = channel.exchange_declare(short(name), kind, options, arguments).await;
+    declared.map_err(Error::amqp("declare an exchange"))
+}
+
+async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), Error> {
+    let bound = channel
+        .queue_bind(
+            short(queue),
+            short(exchange),
+            short(key),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await;
+    bound.map_err(Error::amqp("bind a queue"))
+}
+
+/// A name of ours as an AMQP short string; all of them are far below its 255 bytes.
+pub(crate) fn short(name: &str) -> ShortString {
+    ShortString::from(name)
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
