@@ -1,3 +1,27 @@
-//! The HTTP side of Nuncio: GraphQL, SSE, history, publishing and the admin API.
+//! The api node: HTTP, GraphQL, SSE and the admin REST API.
+//!
+//! [`app`] puts a node together, [`router()`] says what is where, [`serve`] runs it.
 
+pub mod admin;
+pub mod app;
+pub mod auth;
+mod cors;
+pub mod error;
+pub mod feed;
+pub mod graphql;
+pub mod history;
 pub mod hub;
+pub mod openapi;
+pub mod problem;
+pub mod publish;
+mod query;
+mod router;
+mod server;
+pub mod sse;
+
+pub use app::{ApiSettings, App, Parts};
+pub use auth::mint_token;
+pub use error::ApiError;
+pub use openapi::openapi_json;
+pub use router::router;
+pub use server::serve;

@@ -1,0 +1,108 @@
+//! The composition root of an api node: everything is built here once and passed on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nuncio_broker::WakeBus;
+use nuncio_model::{Clock, Identity};
+use nuncio_store::{Directory, Project, Store};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::ApiError;
+use crate::feed::Feeds;
+use crate::publish::Publisher;
+
+/// Limits and times of an api node.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    /// The most bytes a request's body may have.
+    pub max_body_bytes: usize,
+    /// How often a quiet stream says that it is still there.
+    pub keep_alive: Duration,
+    /// How long a stream that takes nothing at all is kept.
+    pub stalled: Duration,
+    /// How long a client should wait before it opens a broken stream again.
+    pub reconnect: Duration,
+    /// Whether browsers are shown GraphiQL.
+    pub graphiql: bool,
+    /// Whether the GraphQL schema may be asked for.
+    pub introspection: bool,
+    /// The most connections of one address, and in all.
+    pub connections_per_address: usize,
+    /// The most connections in all.
+    pub connections: usize,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 24 << 20,
+            keep_alive: Duration::from_secs(15),
+            stalled: Duration::from_secs(60),
+            reconnect: Duration::from_secs(2),
+            graphiql: true,
+            introspection: true,
+            connections_per_address: 20_000,
+            connections: 100_000,
+        }
+    }
+}
+
+/// What an api node is built from.
+pub struct Parts {
+    /// The log and the settings.
+    pub store: Store,
+    /// The settings as this node knows them.
+    pub directory: Directory,
+    /// How nodes tell each other of new events.
+    pub bus: WakeBus,
+    /// The time.
+    pub clock: Clock,
+    /// Limits and times.
+    pub settings: ApiSettings,
+    /// Cancelled when this node is to stop: streams then say go-away.
+    pub drain: CancellationToken,
+    /// Every task that this node starts.
+    pub tasks: TaskTracker,
+}
+
+/// An api node: what its handlers share.
+pub struct App {
+    /// The log and the settings.
+    pub store: Store,
+    /// The settings as this node knows them: no request waits for the database to learn who is asking.
+    pub directory: Directory,
+    /// The way into the log.
+    pub publisher: Publisher,
+    /// The way out of the log.
+    pub feeds: Feeds,
+    /// The time.
+    pub clock: Clock,
+    /// Limits and times.
+    pub settings: ApiSettings,
+    /// Cancelled when this node is to stop.
+    pub drain: CancellationToken,
+    /// Every task that this node starts.
+    pub tasks: TaskTracker,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { store, directory, bus, clock, settings, drain, tasks } = parts;
+        let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
+        let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
+        Arc::new(Self { store, directory, publisher, feeds, clock, settings, drain, tasks })
+    }
+
+    /// The project of whoever is asking.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` where the project has been removed since.
+    pub fn project(&self, identity: &Identity) -> Result<Arc<Project>, ApiError> {
+        let snapshot = self.directory.snapshot();
+        let project = snapshot.project_by_id(identity.project).cloned();
+        project.ok_or_else(|| ApiError::unauthenticated("the project of these credentials does not exist any more"))
+    }
+}

@@ -1,0 +1,173 @@
+//! Who is asking: API keys, tokens and admin keys, and the extractors that handlers name them by.
+//!
+//! An extractor says who it is; what they may do is a visible line of each handler.
+
+mod bearer;
+mod token;
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use nuncio_model::{Action, Channel, Identity, Pattern};
+use nuncio_store::{AdminKey, Role};
+
+use crate::app::App;
+use crate::cors;
+use crate::error::ApiError;
+
+pub use token::{MintError, mint_token};
+
+/// What API keys begin with.
+const API_KEY: &str = "nk_";
+/// What admin keys begin with.
+const ADMIN_KEY: &str = "na_";
+/// The longest text that is looked at: an ordinary token has some hundred bytes.
+const MAX_CREDENTIALS_BYTES: usize = 8_192;
+
+/// Tells who a key (`nk_…`) or a token (JWT) stands for, now. It asks nothing of the database.
+///
+/// # Errors
+/// `UNAUTHENTICATED` with a sentence that says what is wrong, and never what would be right.
+pub fn authenticate(app: &App, credentials: &str) -> Result<Arc<Identity>, ApiError> {
+    if credentials.len() > MAX_CREDENTIALS_BYTES {
+        return Err(ApiError::unauthenticated("the credentials are longer than 8192 bytes"));
+    }
+    if credentials.starts_with(ADMIN_KEY) {
+        return Err(ApiError::unauthenticated("admin keys open the admin API alone; use an API key or a token"));
+    }
+    if credentials.starts_with(API_KEY) {
+        return of_api_key(app, credentials).map(Arc::new);
+    }
+    token::read(&app.directory.snapshot(), credentials, app.clock.now()).map(Arc::new)
+}
+
+fn of_api_key(app: &App, text: &str) -> Result<Identity, ApiError> {
+    let refused = || ApiError::unauthenticated("the API key is unknown, revoked or expired");
+    let snapshot = app.directory.snapshot();
+    let (key, project) = snapshot.api_key(text).ok_or_else(refused)?;
+    if key.expires_at.is_some_and(|end| end <= app.clock.now()) {
+        return Err(refused());
+    }
+    Ok(Identity {
+        project: project.id,
+        project_name: project.name.clone(),
+        subject: None,
+        rights: key.rights.clone(),
+        expires_at: key.expires_at,
+    })
+}
+
+/// [`authenticate`], and for browsers the origin of the page.
+fn identify(app: &App, parts: &Parts, credentials: &str) -> Result<Arc<Identity>, ApiError> {
+    let identity = authenticate(app, credentials)?;
+    cors::check_origin(&*app.project(&identity)?, &parts.headers)?;
+    Ok(identity)
+}
+
+/// Whoever asks something of `/v1`, by the `Authorization` header.
+#[derive(Debug)]
+pub struct Caller(pub Arc<Identity>);
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let text = bearer::from_header(&parts.headers)?.ok_or_else(bearer::missing)?;
+        identify(app, parts, text).map(Self)
+    }
+}
+
+/// Whoever opens a stream: as [`Caller`], or by `?access_token=`, since a browser's EventSource sets no headers.
+#[derive(Debug)]
+pub struct StreamCaller(pub Arc<Identity>);
+
+impl FromRequestParts<Arc<App>> for StreamCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let in_header = bearer::from_header(&parts.headers)?.map(str::to_owned);
+        let text = match (in_header, bearer::from_query(parts.uri.query())?) {
+            (Some(_), Some(_)) => return Err(ApiError::unauthenticated("the request carries two credentials")),
+            (Some(text), None) | (None, Some(text)) => text,
+            (None, None) => return Err(bearer::missing()),
+        };
+        identify(app, parts, &text).map(Self)
+    }
+}
+
+/// Refuses what the rights do not cover.
+///
+/// # Errors
+/// `FORBIDDEN`, naming the channel.
+pub fn require(identity: &Identity, action: Action, channel: &Channel) -> Result<(), ApiError> {
+    if identity.rights.allow(action, channel) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(format!("these credentials may not {} {channel}", verb(action))))
+}
+
+/// Refuses a pattern wider than the rights; it is never narrowed.
+///
+/// # Errors
+/// `FORBIDDEN`, naming the pattern.
+pub fn require_pattern(identity: &Identity, action: Action, pattern: &Pattern) -> Result<(), ApiError> {
+    if identity.rights.allow_pattern(action, pattern) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(format!("these credentials may not {} all of {pattern}", verb(action))))
+}
+
+fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Subscribe => "read",
+        Action::Publish => "publish to",
+        Action::Signal => "signal on",
+        Action::Presence => "see the presence of",
+    }
+}
+
+/// Whoever asks something of `/admin/v1`, by an admin key in the `Authorization` header.
+#[derive(Debug)]
+pub struct Admin(pub AdminKey);
+
+impl Admin {
+    /// Refuses a role that may only look.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for viewers.
+    pub fn may_change(&self) -> Result<(), ApiError> {
+        match self.0.role {
+            Role::Owner | Role::Admin => Ok(()),
+            Role::Viewer => Err(ApiError::forbidden("this admin key may look and not change: its role is viewer")),
+        }
+    }
+
+    /// Refuses all but owners.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for admins and viewers.
+    pub fn is_owner(&self) -> Result<(), ApiError> {
+        match self.0.role {
+            Role::Owner => Ok(()),
+            Role::Admin | Role::Viewer => Err(ApiError::forbidden("only an admin key with the role owner may do this")),
+        }
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let text = bearer::from_header(&parts.headers)?.ok_or_else(bearer::missing)?;
+        let refused = || ApiError::unauthenticated("an admin key (na_…) that is known and neither revoked nor expired is needed");
+        if text.len() > MAX_CREDENTIALS_BYTES {
+            return Err(refused());
+        }
+        let key = app.directory.snapshot().admin_key(text).cloned().ok_or_else(refused)?;
+        match key.expires_at {
+            Some(end) if end <= app.clock.now() => Err(refused()),
+            _ => Ok(Self(key)),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Which pages of other origins may call from a browser.
+
+use std::sync::Arc;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method, header};
+use nuncio_store::Project;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::app::App;
+use crate::error::ApiError;
+
+/// An entry of a project's list that stands for every origin.
+const ANY: &str = "*";
+
+/// Answers preflights. They carry no token, so that they are answered for the origins of all projects; the request
+/// itself is then judged by its own project, in [`check_origin`].
+pub(crate) fn layer(app: &Arc<App>) -> CorsLayer {
+    let app = app.clone();
+    let allowed = move |origin: &header::HeaderValue, _: &Parts| {
+        let origin = origin.to_str().unwrap_or_default();
+        app.directory.snapshot().projects().any(|project| allows(project, origin))
+    };
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(allowed))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            header::CACHE_CONTROL,
+            HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("x-request-id"),
+        ])
+        .expose_headers([HeaderName::from_static("x-request-id"), header::RETRY_AFTER])
+}
+
+/// Refuses what a page of a foreign origin sends with a good token. Requests without `Origin` come from no browser.
+///
+/// # Errors
+/// `FORBIDDEN`, naming the origin.
+pub(crate) fn check_origin(project: &Project, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    if is_own(origin, headers) || allows(project, origin) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden("pages of this origin are not on the project's list of allowedOrigins"))
+}
+
+fn allows(project: &Project, origin: &str) -> bool {
+    project.allowed_origins.iter().any(|allowed| allowed == ANY || allowed == origin)
+}
+
+/// Pages that Nuncio itself serves.
+fn is_own(origin: &str, headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let of_origin = origin.split_once("://").map(|(_, host)| host);
+    host.is_some() && host == of_origin
+}

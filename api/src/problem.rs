@@ -1,0 +1,99 @@
+//! The last step of every HTTP answer: errors become `application/problem+json` with the request's id.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use nuncio_model::Code;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tower_http::request_id::RequestId;
+
+use crate::error::{ApiError, FieldError};
+
+/// The media type of RFC 9457.
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A problem as RFC 9457 writes it, with the members that all of Nuncio's have.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
+}
+
+/// Gives every error its body and logs it, once.
+pub async fn layer(request: Request, next: Next) -> Response {
+    let request_id = id_of(&request);
+    let response = next.run(request).await;
+    if let Some(error) = response.extensions().get::<Arc<ApiError>>().cloned() {
+        error.log(&request_id);
+        return render(&error, &request_id, response.headers());
+    }
+    match refused_by_a_library(&response) {
+        Some(error) => render(&error, &request_id, response.headers()),
+        None => response,
+    }
+}
+
+/// The id under which this request is logged.
+pub fn id_of(request: &Request) -> String {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+    id.unwrap_or_default().to_owned()
+}
+
+/// The routing, the extractors and the layers of the libraries refuse in plain text; this is the same in our form.
+fn refused_by_a_library(response: &Response) -> Option<ApiError> {
+    let status = response.status();
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let theirs = content_type.is_empty() || content_type.starts_with("text/plain");
+    if !theirs || !(status.is_client_error() || status.is_server_error()) {
+        return None;
+    }
+    let error = match status {
+        StatusCode::NOT_FOUND => ApiError::not_found("address"),
+        StatusCode::METHOD_NOT_ALLOWED => ApiError::invalid("this address does not take this method"),
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::TooLarge, "the request's body is too large"),
+        _ if status.is_server_error() => ApiError::internal(format!("a library answered {status}")),
+        _ => ApiError::invalid("the request is malformed"),
+    };
+    Some(error.with_status(status))
+}
+
+fn render(error: &ApiError, request_id: &str, old: &HeaderMap) -> Response {
+    let status = error.status();
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail: &error.detail,
+        code: error.code.as_str(),
+        request_id,
+        errors: &error.fields,
+        members: &error.members,
+    };
+    let body = serde_json::to_vec(&problem).expect("a problem holds only what has a JSON form");
+    let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+    let headers = response.headers_mut();
+    if let Some(allow) = old.get(ALLOW) {
+        headers.insert(ALLOW, allow.clone());
+    }
+    if let Some(wait) = error.retry_after() {
+        headers.insert(RETRY_AFTER, wait.as_secs().into());
+    }
+    if error.code == Code::Unauthenticated {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}

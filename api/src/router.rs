@@ -1,0 +1,71 @@
+//! What is where.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::Redirect;
+use axum::routing::get;
+use axum::{Router, middleware};
+use nuncio_model::ids;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::trace::TraceLayer;
+use tracing::{Span, info_span};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::app::App;
+use crate::{admin, cors, graphql, history, openapi, problem, publish, sse};
+
+/// Every address of an api node.
+pub fn router(app: Arc<App>) -> Router {
+    let (documented, description) = documented().split_for_parts();
+    documented
+        .merge(graphql::router())
+        .merge(SwaggerUi::new("/admin/docs").url("/admin/openapi.json", description))
+        .route("/admin", get(|| async { Redirect::temporary("/admin/docs") }))
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestBodyLimitLayer::new(app.settings.max_body_bytes))
+        .layer(cors::layer(&app))
+        .layer(middleware::from_fn(problem::layer))
+        .layer(header_unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header_unless_set(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(header_unless_set(header::REFERRER_POLICY, "no-referrer"))
+        .layer(header_unless_set(header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"))
+        .layer(header_unless_set(header::CACHE_CONTROL, "no-store"))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(NewRequestId))
+        .with_state(app)
+}
+
+/// The addresses that `/admin/openapi.json` describes.
+pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(history::of_channel, publish::to_channel))
+        .routes(routes!(publish::to_channels))
+        .routes(routes!(sse::of_channels))
+        .merge(admin::router())
+}
+
+fn header_unless_set(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+/// A span holds the path alone: the rest of a URL may carry a token.
+fn span(request: &Request) -> Span {
+    info_span!("request", method = %request.method(), path = request.uri().path(), id = problem::id_of(request))
+}
+
+/// Names each request that came without an id.
+#[derive(Clone)]
+struct NewRequestId;
+
+impl MakeRequestId for NewRequestId {
+    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
+        HeaderValue::from_str(&ids::unique_id()).ok().map(RequestId::new)
+    }
+}
