@@ -1,1 +1,33 @@
-//! Placeholder.
+//! PostgreSQL: every SQL statement of the product.
+//!
+//! The project is the first argument of every function, so that no statement forgets it. Fixed statements are
+//! constants of their module; each function's documentation says what its failure leaves behind.
+
+mod append;
+mod connect;
+mod crypto;
+mod dead_letters;
+mod directory;
+mod error;
+mod keys;
+mod namespaces;
+mod nodes;
+mod origin;
+mod partitions;
+mod projects;
+mod read;
+mod retention;
+
+pub use append::{Appended, Entry, Outcome, Place, Policy};
+pub use connect::{Store, StoreOptions};
+pub use crypto::SecretKey;
+pub use dead_letters::{DeadLetter, NewDeadLetter};
+pub use directory::{Directory, Project, SigningKey, Snapshot};
+pub use error::Error;
+pub use keys::{AdminKey, ApiKey, NewApiKey, Role};
+pub use namespaces::Namespace;
+pub use projects::{NewProject, ProjectChange, ProjectRow};
+pub use read::{ChannelHead, Head, Page};
+
+/// The result of every function here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,187 @@
+//! What every node knows by heart: projects, their settings and keys. No request waits for the database to learn them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
+use nuncio_model::{Channel, NamespaceSettings, ProjectId, ProjectName, Secret};
+use tokio_util::sync::CancellationToken;
+
+use crate::keys::prefix_of;
+use crate::{AdminKey, ApiKey, Result, Store};
+
+/// How often a node looks whether something was changed.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// A project with its settings.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// Its number.
+    pub id: ProjectId,
+    /// Its name.
+    pub name: ProjectName,
+    /// The audience its tokens may carry besides `nuncio:<name>`.
+    pub audience: Option<String>,
+    /// The origins of the web pages that may use it; `*` is all.
+    pub allowed_origins: Vec<String>,
+    /// The settings of namespaces that were not made.
+    pub defaults: NamespaceSettings,
+    /// The settings of those that were.
+    pub namespaces: HashMap<String, NamespaceSettings>,
+    /// The keys its tokens may be signed with.
+    pub signing_keys: Vec<SigningKey>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Raised by every change of the project itself.
+    pub version: i64,
+}
+
+impl Project {
+    /// The settings in force for a channel.
+    pub fn settings(&self, channel: &Channel) -> &NamespaceSettings {
+        self.namespaces.get(channel.namespace()).unwrap_or(&self.defaults)
+    }
+}
+
+/// A key that tokens may be signed with.
+#[derive(Clone, Debug)]
+pub struct SigningKey {
+    /// The id that a token's header names.
+    pub kid: String,
+    /// The one algorithm it is used with.
+    pub algorithm: String,
+    /// The secret, or the public key.
+    pub secret: Secret,
+}
+
+/// The settings as they were at one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    version: i64,
+    projects: HashMap<ProjectId, Arc<Project>>,
+    by_name: HashMap<ProjectName, ProjectId>,
+    by_audience: HashMap<String, ProjectId>,
+    api_keys: HashMap<String, ApiKey>,
+    admin_keys: HashMap<String, AdminKey>,
+}
+
+impl Snapshot {
+    /// All projects.
+    pub fn projects(&self) -> impl Iterator<Item = &Arc<Project>> {
+        self.projects.values()
+    }
+
+    /// The project of this name.
+    pub fn project(&self, name: &ProjectName) -> Option<&Arc<Project>> {
+        self.projects.get(self.by_name.get(name)?)
+    }
+
+    /// The project of this number.
+    pub fn project_by_id(&self, id: ProjectId) -> Option<&Arc<Project>> {
+        self.projects.get(&id)
+    }
+
+    /// The project that a token for this audience belongs to.
+    pub fn project_by_audience(&self, audience: &str) -> Option<&Arc<Project>> {
+        match audience.strip_prefix("nuncio:") {
+            Some(name) => self.project(&ProjectName::parse(name).ok()?),
+            None => self.projects.get(self.by_audience.get(audience)?),
+        }
+    }
+
+    /// The API key that this is the text of, unless it was revoked. Whether it has ended is for the caller's clock.
+    pub fn api_key(&self, text: &str) -> Option<(&ApiKey, &Arc<Project>)> {
+        let key = self.api_keys.get(prefix_of(text)?).filter(|key| key.is(text))?;
+        Some((key, self.projects.get(&key.project)?))
+    }
+
+    /// The admin key that this is the text of, unless it was revoked. Whether it has ended is for the caller's clock.
+    pub fn admin_key(&self, text: &str) -> Option<&AdminKey> {
+        self.admin_keys.get(prefix_of(text)?).filter(|key| key.is(text))
+    }
+}
+
+/// A node's copy of the settings, at most about a second old. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    store: Store,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+}
+
+impl Directory {
+    /// Reads the settings for the first time.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked.
+    pub async fn load(store: Store) -> Result<Self> {
+        let directory = Self { store, snapshot: Arc::default() };
+        directory.refresh().await?;
+        Ok(directory)
+    }
+
+    /// The settings now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Reads the settings anew where they were changed.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked; the settings known before stay.
+    pub async fn refresh(&self) -> Result<()> {
+        let version = sqlx::query_scalar("select version from settings_version").fetch_one(&self.store.append).await?;
+        if version != self.snapshot.load().version {
+            // What is changed while this reads raises the version again, and is read the next time.
+            self.snapshot.store(Arc::new(read(&self.store, version).await?));
+        }
+        Ok(())
+    }
+
+    /// Keeps the settings up to date until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(REFRESH_EVERY)).await.is_some() {
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "the settings could not be refreshed; those known before stay in force");
+            }
+        }
+    }
+}
+
+async fn read(store: &Store, version: i64) -> Result<Snapshot> {
+    let mut projects: HashMap<ProjectId, Project> = HashMap::new();
+    for row in store.all_projects().await? {
+        let project = Project {
+            id: row.id,
+            name: row.name,
+            audience: row.audience,
+            allowed_origins: row.allowed_origins,
+            defaults: row.defaults,
+            namespaces: HashMap::new(),
+            signing_keys: Vec::new(),
+            created_at: row.created_at,
+            version: row.version,
+        };
+        projects.insert(project.id, project);
+    }
+    for (project, name, settings) in store.all_namespaces().await? {
+        if let Some(project) = projects.get_mut(&ProjectId(project)) {
+            project.namespaces.insert(name, settings.0);
+        }
+    }
+    for (project, kid, algorithm, secret) in store.live_signing_keys().await? {
+        if let Some(project) = projects.get_mut(&ProjectId(project)) {
+            project.signing_keys.push(SigningKey { kid, algorithm, secret });
+        }
+    }
+    let by_prefix = |key: ApiKey| (key.prefix.clone(), key);
+    Ok(Snapshot {
+        version,
+        by_name: projects.values().map(|project| (project.name.clone(), project.id)).collect(),
+        by_audience: projects.values().filter_map(|p| Some((p.audience.clone()?, p.id))).collect(),
+        api_keys: store.live_api_keys().await?.into_iter().map(by_prefix).collect(),
+        admin_keys: store.live_admin_keys().await?.into_iter().map(|key| (key.prefix.clone(), key)).collect(),
+        projects: projects.into_iter().map(|(id, project)| (id, Arc::new(project))).collect(),
+    })
+}

@@ -1,0 +1,66 @@
+//! What can go wrong with the database, and what to do about it.
+
+/// A failed statement.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database cannot be reached, is starting or stopping, or did not answer in time. Trying again later is right;
+    /// whether a write took place is unknown.
+    #[error("PostgreSQL is not available")]
+    Unavailable(#[source] sqlx::Error),
+    /// There is no such thing (any more).
+    #[error("{0} does not exist")]
+    NotFound(&'static str),
+    /// The thing exists already.
+    #[error("{0} exists already")]
+    Exists(&'static str),
+    /// The thing was changed by somebody else since it was read.
+    #[error("{0} was changed in the meantime")]
+    Changed(&'static str),
+    /// A stored value cannot be read, or a secret cannot be encrypted or decrypted.
+    #[error("{0}")]
+    Unreadable(String),
+    /// The schema could not be brought up to date.
+    #[error("the migrations failed")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A defect of Nuncio or of the database.
+    #[error("a statement failed")]
+    Statement(#[source] sqlx::Error),
+}
+
+impl Error {
+    /// Whether the same call may succeed later, as it is.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if is_passing(&error) { Self::Unavailable(error) } else { Self::Statement(error) }
+    }
+}
+
+/// Faults of the connection or of the server's state, as opposed to faults of the statement.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Classes of SQLSTATE (PostgreSQL, appendix A): 08 connection, 25P03 idle in transaction for too long,
+        // 40 rollback, 53 resources (disk full, too many connections), 55P03 lock time-out, 57 operator
+        // (shutdown, statement time-out), 58 system error.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+                || matches!(&*code, "25P03" | "55P03")
+        }),
+        _ => false,
+    }
+}
+
+/// Whether the statement failed because of a row that exists already.
+pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.is_unique_violation())
+}

@@ -1,0 +1,115 @@
+//! Settings of namespaces that differ from their project's defaults.
+
+use chrono::{DateTime, Utc};
+use nuncio_model::{NamespaceSettings, ProjectId};
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use crate::error::is_unique_violation;
+use crate::{Error, Result, Store};
+
+/// A namespace that has settings of its own.
+#[derive(Clone, Debug, FromRow)]
+pub struct Namespace {
+    /// The first segment of its channels.
+    pub name: String,
+    /// Its settings.
+    #[sqlx(json)]
+    pub settings: NamespaceSettings,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Raised by every change.
+    pub version: i64,
+}
+
+const LIST: &str = "
+    select name, settings, created_at, version from namespaces
+    where project_id = $1 and name > $2 order by name limit $3";
+
+const ONE: &str = "select name, settings, created_at, version from namespaces where project_id = $1 and name = $2";
+
+const ALL: &str = "select project_id, name, settings from namespaces";
+
+const CREATE: &str = "
+    with bumped as (update settings_version set version = version + 1)
+    insert into namespaces (project_id, name, settings) values ($1, $2, $3)
+    returning name, settings, created_at, version";
+
+const UPDATE: &str = "
+    with bumped as (update settings_version set version = version + 1)
+    update namespaces set settings = $3, version = version + 1
+    where project_id = $1 and name = $2 and ($4::bigint is null or version = $4)
+    returning name, settings, created_at, version";
+
+const DELETE: &str = "
+    with bumped as (update settings_version set version = version + 1)
+    delete from namespaces where project_id = $1 and name = $2 and ($3::bigint is null or version = $3)";
+
+impl Store {
+    /// The namespaces whose names come after this one.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked.
+    pub async fn list_namespaces(&self, project: ProjectId, after: &str, limit: usize) -> Result<Vec<Namespace>> {
+        Ok(sqlx::query_as(LIST).bind(project.0).bind(after).bind(limit as i64).fetch_all(&self.append).await?)
+    }
+
+    pub(crate) async fn all_namespaces(&self) -> Result<Vec<(i32, String, Json<NamespaceSettings>)>> {
+        Ok(sqlx::query_as(ALL).fetch_all(&self.append).await?)
+    }
+
+    /// One namespace.
+    ///
+    /// # Errors
+    /// `NotFound` where it was not made.
+    pub async fn namespace(&self, project: ProjectId, name: &str) -> Result<Namespace> {
+        let row = sqlx::query_as(ONE).bind(project.0).bind(name).fetch_optional(&self.append).await?;
+        row.ok_or(Error::NotFound("the namespace"))
+    }
+
+    /// Gives a namespace settings of its own.
+    ///
+    /// # Errors
+    /// `Exists` where it has some.
+    pub async fn create_namespace(
+        &self,
+        project: ProjectId,
+        name: &str,
+        settings: &NamespaceSettings,
+    ) -> Result<Namespace> {
+        let query = sqlx::query_as(CREATE).bind(project.0).bind(name).bind(Json(settings));
+        query.fetch_one(&self.append).await.map_err(|error| {
+            if is_unique_violation(&error) { Error::Exists("the namespace") } else { error.into() }
+        })
+    }
+
+    /// Changes a namespace's settings, if it still has the expected version.
+    ///
+    /// # Errors
+    /// `Changed` where the version is another or the namespace is gone.
+    pub async fn update_namespace(
+        &self,
+        project: ProjectId,
+        name: &str,
+        settings: &NamespaceSettings,
+        expected_version: Option<i64>,
+    ) -> Result<Namespace> {
+        let query = sqlx::query_as(UPDATE).bind(project.0).bind(name).bind(Json(settings)).bind(expected_version);
+        query.fetch_optional(&self.append).await?.ok_or(Error::Changed("the namespace"))
+    }
+
+    /// Takes a namespace's own settings away: the project's defaults hold from then on.
+    ///
+    /// # Errors
+    /// `Changed` where the version is another or the namespace is gone.
+    pub async fn delete_namespace(
+        &self,
+        project: ProjectId,
+        name: &str,
+        expected_version: Option<i64>,
+    ) -> Result<()> {
+        let query = sqlx::query(DELETE).bind(project.0).bind(name).bind(expected_version);
+        let done = query.execute(&self.append).await?;
+        if done.rows_affected() == 0 { Err(Error::Changed("the namespace")) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,193 @@
+//! Projects, as an administrator sees them.
+
+use chrono::{DateTime, Utc};
+use nuncio_model::{NamespaceSettings, ProjectId, ProjectName};
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use crate::error::is_unique_violation;
+use crate::{Error, Result, Store};
+
+/// A project to be made.
+#[derive(Clone, Debug)]
+pub struct NewProject {
+    /// Its name.
+    pub name: ProjectName,
+    /// The audience its tokens may carry besides `nuncio:<name>`.
+    pub audience: Option<String>,
+    /// The origins of the web pages that may use it; `*` is all.
+    pub allowed_origins: Vec<String>,
+    /// The settings of namespaces that were not made.
+    pub defaults: NamespaceSettings,
+}
+
+/// What to change of a project; `None` leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ProjectChange {
+    /// The audience; `Some(None)` takes it away.
+    pub audience: Option<Option<String>>,
+    /// The allowed origins.
+    pub allowed_origins: Option<Vec<String>>,
+    /// The default settings.
+    pub defaults: Option<NamespaceSettings>,
+}
+
+/// A project as it stands.
+#[derive(Clone, Debug)]
+pub struct ProjectRow {
+    /// Its number.
+    pub id: ProjectId,
+    /// Its name.
+    pub name: ProjectName,
+    /// The audience its tokens may carry besides `nuncio:<name>`.
+    pub audience: Option<String>,
+    /// The origins of the web pages that may use it.
+    pub allowed_origins: Vec<String>,
+    /// The settings of namespaces that were not made.
+    pub defaults: NamespaceSettings,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Raised by every change.
+    pub version: i64,
+}
+
+#[derive(FromRow)]
+struct Raw {
+    id: i32,
+    name: String,
+    audience: Option<String>,
+    allowed_origins: Vec<String>,
+    defaults: Json<NamespaceSettings>,
+    created_at: DateTime<Utc>,
+    version: i64,
+}
+
+impl TryFrom<Raw> for ProjectRow {
+    type Error = Error;
+
+    fn try_from(raw: Raw) -> Result<Self> {
+        let name = ProjectName::parse(&raw.name)
+            .map_err(|_| Error::Unreadable(format!("project {} has a name that is none", raw.id)))?;
+        Ok(Self {
+            id: ProjectId(raw.id),
+            name,
+            audience: raw.audience,
+            allowed_origins: raw.allowed_origins,
+            defaults: raw.defaults.0,
+            created_at: raw.created_at,
+            version: raw.version,
+        })
+    }
+}
+
+macro_rules! columns {
+    () => {
+        " id, name, audience, allowed_origins, defaults, created_at, version "
+    };
+}
+
+const CREATE: &str = concat!(
+    "with bumped as (update settings_version set version = version + 1),
+     made as (insert into projects (name, audience, allowed_origins, defaults) values ($1, $2, $3, $4) returning *),
+     head as (insert into heads (project_id) select id from made)
+     select",
+    columns!(),
+    "from made"
+);
+
+const ALL: &str = concat!("select", columns!(), "from projects order by id");
+
+const LIST: &str = concat!(
+    "select",
+    columns!(),
+    "from projects where id > $1 and ($3::text is null or strpos(name, $3) > 0) order by id limit $2"
+);
+
+const UPDATE: &str = concat!(
+    "with bumped as (update settings_version set version = version + 1)
+     update projects set audience = case when $3 then $4 else audience end,
+         allowed_origins = coalesce($5, allowed_origins), defaults = coalesce($6, defaults), version = version + 1
+     where id = $1 and ($2::bigint is null or version = $2) returning",
+    columns!()
+);
+
+const DELETE: &str = "
+    with bumped as (update settings_version set version = version + 1)
+    delete from projects where id = $1 and ($2::bigint is null or version = $2)";
+
+impl Store {
+    /// Makes a project and its empty log.
+    ///
+    /// # Errors
+    /// `Exists` where the name or the audience is taken.
+    pub async fn create_project(&self, new: &NewProject) -> Result<ProjectRow> {
+        let made: Result<Raw, sqlx::Error> = sqlx::query_as(CREATE)
+            .bind(new.name.as_str())
+            .bind(&new.audience)
+            .bind(&new.allowed_origins)
+            .bind(Json(&new.defaults))
+            .fetch_one(&self.append)
+            .await;
+        made.map_err(name_taken)?.try_into()
+    }
+
+    /// The projects after this number whose names hold the text.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked.
+    pub async fn list_projects(
+        &self,
+        after: Option<ProjectId>,
+        limit: usize,
+        name_contains: Option<&str>,
+    ) -> Result<Vec<ProjectRow>> {
+        let rows: Vec<Raw> = sqlx::query_as(LIST)
+            .bind(after.map_or(0, |project| project.0))
+            .bind(limit as i64)
+            .bind(name_contains)
+            .fetch_all(&self.append)
+            .await?;
+        rows.into_iter().map(ProjectRow::try_from).collect()
+    }
+
+    pub(crate) async fn all_projects(&self) -> Result<Vec<ProjectRow>> {
+        let rows: Vec<Raw> = sqlx::query_as(ALL).fetch_all(&self.append).await?;
+        rows.into_iter().map(ProjectRow::try_from).collect()
+    }
+
+    /// Changes a project, if it still has the expected version.
+    ///
+    /// # Errors
+    /// `Changed` where the version is another or the project is gone, `Exists` where the audience is taken.
+    pub async fn update_project(
+        &self,
+        project: ProjectId,
+        expected_version: Option<i64>,
+        change: &ProjectChange,
+    ) -> Result<ProjectRow> {
+        let row: Option<Raw> = sqlx::query_as(UPDATE)
+            .bind(project.0)
+            .bind(expected_version)
+            .bind(change.audience.is_some())
+            .bind(change.audience.clone().flatten())
+            .bind(&change.allowed_origins)
+            .bind(change.defaults.as_ref().map(Json))
+            .fetch_optional(&self.append)
+            .await
+            .map_err(name_taken)?;
+        row.ok_or(Error::Changed("the project"))?.try_into()
+    }
+
+    /// Deletes a project with its log, keys and settings, if it still has the expected version.
+    ///
+    /// # Errors
+    /// `Changed` where the version is another or the project is gone.
+    pub async fn delete_project(&self, project: ProjectId, expected_version: Option<i64>) -> Result<()> {
+        let done = sqlx::query(DELETE).bind(project.0).bind(expected_version).execute(&self.append).await?;
+        if done.rows_affected() == 0 { Err(Error::Changed("the project")) } else { Ok(()) }
+    }
+}
+
+fn name_taken(error: sqlx::Error) -> Error {
+    if is_unique_violation(&error) { Error::Exists("a project with this name or audience") } else { error.into() }
+}
