@@ -133,8 +133,8 @@ impl Ring {
         self.outcome(replaced, before)
     }
 
-    /// The next events after a place that match the pattern: at most so many, and those of one bounded scan.
-    pub fn read(&self, after: Position, pattern: &Pattern, max_events: usize) -> Read {
+    /// The next events after a place that match any of the patterns: at most so many, and those of one bounded scan.
+    pub fn read(&self, after: Position, patterns: &[Pattern], max_events: usize) -> Read {
         if !self.begun || after < self.floor {
             return Read::NotHere;
         }
@@ -144,7 +144,7 @@ impl Ring {
         let start = self.events.partition_point(|event| event.position <= after);
         let mut events = Vec::new();
         for event in self.events.range(start..).take(MAX_SCAN) {
-            if pattern.matches(&event.draft.channel) {
+            if patterns.iter().any(|pattern| pattern.matches(&event.draft.channel)) {
                 events.push(event.clone());
                 if events.len() >= max_events {
                     return Read::Chunk { events, through: event.position };

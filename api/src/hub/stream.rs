@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nuncio_model::{Epoch, Pattern, Position, ProjectId};
+use nuncio_model::{Channel, Epoch, Pattern, Position, ProjectId};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -26,12 +26,25 @@ pub struct Stream {
     ring: RwLock<Ring>,
     tip: watch::Sender<Tip>,
     filling: AtomicBool,
+    seats: Mutex<HashMap<Arc<[Pattern]>, usize>>,
+}
+
+/// A reader's place among those who listen to a project; left when it is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    stream: Arc<Stream>,
+    patterns: Arc<[Pattern]>,
 }
 
 impl Stream {
     fn new(project: ProjectId, ring_bytes: usize) -> Self {
-        let ring = RwLock::new(Ring::new(ring_bytes));
-        Self { project, ring, tip: watch::Sender::new(Tip::default()), filling: AtomicBool::new(false) }
+        Self {
+            project,
+            ring: RwLock::new(Ring::new(ring_bytes)),
+            tip: watch::Sender::new(Tip::default()),
+            filling: AtomicBool::new(false),
+            seats: Mutex::default(),
+        }
     }
 
     /// The project all this belongs to.
@@ -50,9 +63,9 @@ impl Stream {
     }
 
     /// The next matching events after a place of this epoch; see [`Ring::read`]. Places of another epoch are not here.
-    pub fn read(&self, epoch: Epoch, after: Position, pattern: &Pattern, max_events: usize) -> Read {
+    pub fn read(&self, epoch: Epoch, after: Position, patterns: &[Pattern], max_events: usize) -> Read {
         let ring = self.ring.read();
-        if ring.epoch() == epoch { ring.read(after, pattern, max_events) } else { Read::NotHere }
+        if ring.epoch() == epoch { ring.read(after, patterns, max_events) } else { Read::NotHere }
     }
 
     /// What is known to exist and is not in the ring, with its epoch.
@@ -76,6 +89,18 @@ impl Stream {
         self.filling.store(false, Ordering::Release);
     }
 
+    /// Joins those who listen to channels that match.
+    pub fn sit(self: &Arc<Self>, patterns: Arc<[Pattern]>) -> Seat {
+        *self.seats.lock().entry(patterns.clone()).or_default() += 1;
+        Seat { stream: self.clone(), patterns }
+    }
+
+    /// How many listen to the channel now, by whatever pattern.
+    pub fn listeners(&self, channel: &Channel) -> usize {
+        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(channel));
+        self.seats.lock().iter().filter(|(patterns, _)| matches(patterns)).map(|(_, count)| count).sum()
+    }
+
     fn change(&self, change: impl FnOnce(&mut Ring) -> Accepted) -> Accepted {
         let (accepted, tip) = {
             let mut ring = self.ring.write();
@@ -91,6 +116,30 @@ impl Stream {
             newer
         });
         accepted
+    }
+}
+
+impl Seat {
+    /// The stream sat in.
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+
+    /// What is listened to: channels that match any of these.
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.patterns
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.stream.seats.lock();
+        if let Some(count) = seats.get_mut(&self.patterns) {
+            *count -= 1;
+            if *count == 0 {
+                seats.remove(&self.patterns);
+            }
+        }
     }
 }
 
@@ -127,6 +176,11 @@ impl Hub {
     /// The project's stream, if it has one.
     pub fn get(&self, project: ProjectId) -> Option<Arc<Stream>> {
         self.streams.lock().get(&project).map(|entry| entry.stream.clone())
+    }
+
+    /// Whether anybody reads anything.
+    pub fn is_read(&self) -> bool {
+        self.streams.lock().values().any(|entry| !entry.stream.seats.lock().is_empty())
     }
 
     /// The projects that have a stream now.
@@ -204,6 +258,18 @@ pub(super) mod tests {
         assert!(hub.sweep(2).is_empty(), "it counts from when the last reader left");
         assert_eq!(hub.sweep(2), [ProjectId(1)]);
         assert!(hub.active().is_empty());
+    }
+
+    #[test]
+    fn listeners_are_counted_by_what_they_match() {
+        let (stream, _) = Hub::new(1).open(ProjectId(1));
+        let patterns = |texts: &[&str]| texts.iter().map(|t| Pattern::parse(t).expect("a good pattern")).collect();
+        let name = |text| Channel::parse(text).expect("a good name");
+        let all = stream.sit(patterns(&["#"]));
+        let (one, two) = (stream.sit(patterns(&["a.*", "a.b"])), stream.sit(patterns(&["a.*", "a.b"])));
+        assert_eq!((stream.listeners(&name("a.b")), stream.listeners(&name("x"))), (3, 1));
+        drop((all, one, two));
+        assert_eq!((stream.listeners(&name("a.b")), stream.seats.lock().len()), (0, 0));
     }
 
     #[test]

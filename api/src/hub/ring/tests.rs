@@ -9,8 +9,8 @@ fn segment(epoch: Epoch, after: Position, through: Position) -> Segment {
     Segment { epoch, after, through, events: (after + 1..=through).map(|p| event(epoch, p)).collect() }
 }
 
-fn pattern(text: &str) -> Pattern {
-    Pattern::parse(text).expect("a good pattern")
+fn pattern(text: &str) -> [Pattern; 1] {
+    [Pattern::parse(text).expect("a good pattern")]
 }
 
 fn positions(ring: &Ring, mut after: Position, text: &str) -> Vec<Position> {
