@@ -13,8 +13,8 @@ use nuncio_model::{ProjectName, Secret};
 use crate::topology::{self, Names, short};
 use crate::{Consumer, Error, Message, Publisher};
 
-/// Where the URL names no heartbeat: a dead peer is noticed within 20 seconds.
-const HEARTBEAT_SECONDS: u16 = 10;
+/// Where the URL names no heartbeat: either side notices a dead peer within 10 seconds.
+const HEARTBEAT_SECONDS: u16 = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the broker is, and how this process calls itself there. Opens connections; holds none.

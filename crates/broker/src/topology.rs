@@ -5,6 +5,9 @@
 //!                 │ where nothing is bound          │ over the delivery limit
 //!                 ▼                                 ▼
 //!             nuncio.unrouted.<project>         nuncio.dead.<project>       both are read too
+//!                                                   │ what no AMQP library of ours can read
+//!                                                   ▼
+//!                                               nuncio.parked               kept for the operator
 //! ```
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -24,6 +27,10 @@ const DELIVERY_LIMIT: i32 = 20;
 /// A limit that is never reached, where nothing stands behind the queue. Unset would mean 20 from RabbitMQ 4.0 on, and
 /// -1 (unlimited) is refused before it.
 const NO_DELIVERY_LIMIT: i32 = i32::MAX;
+
+/// Keeps, for all projects together, what could not even be parsed: a message with a property that is not UTF-8. It
+/// waits here for somebody with RabbitMQ's own tools, rather than to block a queue or to be lost.
+const PARKED: &str = "nuncio.parked";
 
 /// The key under which RabbitMQ files what it throws out. The original key is in the header `x-death`, where it does
 /// no harm even if it is not UTF-8.
@@ -59,20 +66,22 @@ impl Names {
 /// RabbitMQ confirms also what it cannot route. So whatever catches a message is made before what it is published to,
 /// and the public exchange comes last but for its binding: what slips in before that goes to the unrouted queue.
 pub(crate) async fn declare(channel: &Channel, names: &Names) -> Result<(), Error> {
-    catch_all(channel, &names.dead).await?;
-    queue(channel, &names.ingest, ingest_arguments(names)).await?;
-    catch_all(channel, &names.unrouted).await?;
+    queue(channel, PARKED, quorum(NO_DELIVERY_LIMIT)).await?;
+    let parked = dead_letters_to(quorum(DELIVERY_LIMIT), "", PARKED);
+    catch_all(channel, &names.dead, parked).await?;
+    let mut ingest = dead_letters_to(quorum(DELIVERY_LIMIT), &names.dead, DEAD_KEY);
+    ingest.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    queue(channel, &names.ingest, ingest).await?;
+    catch_all(channel, &names.unrouted, quorum(NO_DELIVERY_LIMIT)).await?;
     let mut alternate = FieldTable::default();
     alternate.insert("alternate-exchange".into(), text(&names.unrouted));
     exchange(channel, &names.exchange, ExchangeKind::Topic, alternate).await?;
     bind(channel, &names.ingest, &names.exchange, "#").await
 }
 
-fn ingest_arguments(names: &Names) -> FieldTable {
-    let mut arguments = quorum(DELIVERY_LIMIT);
-    arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
-    arguments.insert("x-dead-letter-exchange".into(), text(&names.dead));
-    arguments.insert("x-dead-letter-routing-key".into(), text(DEAD_KEY));
+fn dead_letters_to(mut arguments: FieldTable, exchange: &str, key: &str) -> FieldTable {
+    arguments.insert("x-dead-letter-exchange".into(), text(exchange));
+    arguments.insert("x-dead-letter-routing-key".into(), text(key));
     // At-least-once needs reject-publish; without a length limit that refuses nothing.
     arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
     arguments.insert("x-overflow".into(), text("reject-publish"));
@@ -87,8 +96,8 @@ fn quorum(delivery_limit: i32) -> FieldTable {
 }
 
 /// A queue, and an exchange of the same name that puts all it gets into it.
-async fn catch_all(channel: &Channel, name: &str) -> Result<(), Error> {
-    queue(channel, name, quorum(NO_DELIVERY_LIMIT)).await?;
+async fn catch_all(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), Error> {
+    queue(channel, name, arguments).await?;
     exchange(channel, name, ExchangeKind::Fanout, FieldTable::default()).await?;
     bind(channel, name, name, "").await
 }

@@ -1,0 +1,67 @@
+//! The queues aside: what came while the exchange had no binding, and what RabbitMQ threw out of the ingest queue.
+//!
+//! Both are read on a connection of their own, so that a message that cannot be read there does not stop the flow.
+
+use nuncio_broker::{Link, Message, Names};
+
+use crate::batch::Batch;
+use crate::reason::{DELIVERY_LIMIT, Rejection};
+use crate::session::{Ended, Session};
+
+/// A message that came back this often from the queue of the dead as well is not decoded any more.
+const LAST_RETURNS: i64 = 3;
+
+/// Settles whatever waits aside. Costs two questions to the broker where nothing does.
+pub(crate) async fn look(session: &Session, link: &Link, names: &Names) -> Result<(), Ended> {
+    let (unrouted, dead) = (link.waiting(&names.unrouted).await?, link.waiting(&names.dead).await?);
+    if unrouted > 0 {
+        drain(session, &names.unrouted, unrouted, Batch::is_full, |_| None).await?;
+    }
+    if dead > 0 {
+        if let Err(error) = drain(session, &names.dead, dead, |_| true, bury).await {
+            tracing::warn!(%error, queue = names.dead, "could not read what RabbitMQ put aside; trying again later");
+        }
+    }
+    Ok(())
+}
+
+/// Decides about a message from the queue of the dead, which is settled alone: one may be the end of its reader. It is tried once more as an event, since it may have been the
+/// neighbour of the one to blame; one that fails here too is kept as a dead letter, unread.
+fn bury(message: &mut Message) -> Option<Rejection> {
+    let detail =
+        "it was handed out too often without being acknowledged; it may end the worker that reads it";
+    let hopeless = message.returns() >= LAST_RETURNS;
+    message.restore_origin();
+    hopeless.then(|| Rejection::new(DELIVERY_LIMIT, detail))
+}
+
+/// Takes up to `count` messages and settles them, whenever the batch is `enough` or the queue is empty.
+async fn drain(
+    session: &Session,
+    queue: &str,
+    count: u32,
+    enough: impl Fn(&Batch) -> bool,
+    verdict: impl Fn(&mut Message) -> Option<Rejection>,
+) -> Result<(), Ended> {
+    let link = session.broker.connect(&format!("read {queue}")).await?;
+    let mut batch = Batch::new(session.settings()?);
+    for left in (0..count).rev() {
+        let message = link.get(queue).await?;
+        let last = left == 0 || message.is_none();
+        if let Some(mut message) = message {
+            match verdict(&mut message) {
+                Some(rejection) => batch.push_rejected(message, rejection),
+                None => batch.push(message),
+            }
+        }
+        if !batch.is_empty() && (last || enough(&batch)) {
+            let full = std::mem::replace(&mut batch, Batch::new(session.settings()?));
+            link.ack_through(session.committer.settle(full).await?).await?;
+        }
+        if last {
+            break;
+        }
+    }
+    link.close().await;
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! One connection's life in the service of one project: its messages are taken, settled and acknowledged.
+//!
+//! Any fault of the connection ends the session, and a new one starts over: what was not acknowledged comes again.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nuncio_broker::{Broker, Consumer, Link, Names};
+use nuncio_store::{Directory, Project};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::aside;
+use crate::batch::Batch;
+use crate::commit::{Committer, Gone};
+
+/// The most messages of a project that are held unacknowledged: two commits' worth, one under way and one to follow.
+const PREFETCH: u16 = 2_000;
+/// A message that came back this often is taken alone, so that what it may do to its reader harms no other message.
+const SUSPECT_RETURNS: i64 = 2;
+/// How often a session looks whether its consumer hangs, and whether something waits aside.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What a session works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) broker: Broker,
+    pub(crate) directory: Directory,
+    pub(crate) committer: Committer,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    /// The broker or the connection failed.
+    #[error(transparent)]
+    Broker(#[from] nuncio_broker::Error),
+    /// Messages wait, and none comes.
+    #[error("the consumer hangs: messages wait, and none comes")]
+    Hung,
+    /// The project was deleted.
+    #[error("the project was deleted")]
+    Gone,
+}
+
+impl From<Gone> for Ended {
+    fn from(Gone: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+type Settling = Pin<Box<dyn Future<Output = Result<u64, Gone>> + Send>>;
+
+impl Session {
+    /// Serves the project until told to stop; then what has been taken is settled first.
+    pub(crate) async fn run(&self, stop: &CancellationToken) -> Result<(), Ended> {
+        let project = self.settings()?;
+        let link = self.broker.connect(&format!("ingest {}", project.name)).await?;
+        let names = link.declare_project(&project.name).await?;
+        // What came before the binding was made is older than all that is in the queue.
+        aside::look(self, &link, &names).await?;
+        let Some((consumer, first)) = self.start(&link, &names, stop).await? else {
+            link.close().await;
+            return Ok(());
+        };
+        let mut flow =
+            Flow { session: self, link: &link, names: &names, consumer, next: first, settling: None };
+        flow.run(stop).await?;
+        link.close().await;
+        Ok(())
+    }
+
+    /// The project with its settings now.
+    pub(crate) fn settings(&self) -> Result<Arc<Project>, Ended> {
+        self.directory.snapshot().project_by_id(self.committer.project).cloned().ok_or(Ended::Gone)
+    }
+
+    /// Takes messages one at a time while they are suspect, then opens the flow. `None` where told to stop.
+    ///
+    /// A worker that dies with two thousand messages in hand raises the count of returns of each. Without this, a few
+    /// such deaths in a row would push healthy ones over the queue's delivery limit along with the one to blame.
+    async fn start(
+        &self,
+        link: &Link,
+        names: &Names,
+        stop: &CancellationToken,
+    ) -> Result<Option<(Consumer, Batch)>, Ended> {
+        let mut single = link.consume(&names.ingest, 1).await?;
+        let mut look = looks();
+        loop {
+            let message = tokio::select! {
+                message = single.next() => message?,
+                _ = look.tick() => {
+                    aside::look(self, link, names).await?;
+                    continue;
+                }
+                () = stop.cancelled() => return Ok(None),
+            };
+            let suspect = message.returns() >= SUSPECT_RETURNS;
+            let mut batch = Batch::new(self.settings()?);
+            batch.push(message);
+            if !suspect {
+                // The first message stays unacknowledged meanwhile, so that no second one comes this way.
+                single.cancel().await?;
+                return Ok(Some((link.consume(&names.ingest, PREFETCH).await?, batch)));
+            }
+            let tag = self.committer.settle(batch).await?;
+            link.ack_through(tag).await?;
+        }
+    }
+}
+
+fn looks() -> tokio::time::Interval {
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    look.reset();
+    look
+}
+
+/// The flow of messages: while one batch is being settled, the next is decoded; what is ready goes at once.
+struct Flow<'a> {
+    session: &'a Session,
+    link: &'a Link,
+    names: &'a Names,
+    consumer: Consumer,
+    next: Batch,
+    settling: Option<Settling>,
+}
+
+impl Flow<'_> {
+    async fn run(&mut self, stop: &CancellationToken) -> Result<(), Ended> {
+        let (mut look, mut last_sign) = (looks(), Instant::now());
+        loop {
+            if !stop.is_cancelled() {
+                self.take_ready()?;
+            }
+            self.settle_next()?;
+            if self.settling.is_none() && stop.is_cancelled() {
+                return Ok(());
+            }
+            tokio::select! {
+                settled = settling(&mut self.settling) => {
+                    self.settling = None;
+                    self.link.ack_through(settled?).await?;
+                    last_sign = Instant::now();
+                }
+                message = self.consumer.next(), if !self.next.is_full() && !stop.is_cancelled() => {
+                    self.next.push(message?);
+                    last_sign = Instant::now();
+                }
+                _ = look.tick(), if self.settling.is_none() => self.look(last_sign).await?,
+                () = stop.cancelled(), if !stop.is_cancelled() => {}
+            }
+        }
+    }
+
+    fn take_ready(&mut self) -> Result<(), Ended> {
+        while !self.next.is_full() {
+            match self.consumer.ready()? {
+                Some(message) => self.next.push(message),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts to settle what was gathered, unless a batch is under way.
+    fn settle_next(&mut self) -> Result<(), Ended> {
+        if self.settling.is_none() && !self.next.is_empty() {
+            let batch = std::mem::replace(&mut self.next, Batch::new(self.session.settings()?));
+            let committer = self.session.committer.clone();
+            self.settling = Some(Box::pin(async move { committer.settle(batch).await }));
+        }
+        Ok(())
+    }
+
+    /// Nothing is in hand: looks whether that is right, and into the queues aside.
+    async fn look(&mut self, last_sign: Instant) -> Result<(), Ended> {
+        let waiting = self.link.waiting(&self.names.ingest).await?;
+        if waiting > 0 && last_sign.elapsed() > 2 * LOOK_EVERY {
+            return Err(Ended::Hung);
+        }
+        aside::look(self.session, self.link, self.names).await
+    }
+}
+
+/// The end of what is being settled; never, where nothing is.
+async fn settling(under_way: &mut Option<Settling>) -> Result<u64, Gone> {
+    match under_way {
+        Some(settling) => settling.await,
+        None => std::future::pending().await,
+    }
+}

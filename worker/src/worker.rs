@@ -1,0 +1,172 @@
+//! The worker as a whole: which projects it serves, and how it starts and stops.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use nuncio_broker::{Broker, WakeBus};
+use nuncio_model::ProjectId;
+use nuncio_store::{Directory, Store};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::commit::Committer;
+use crate::session::Session;
+use crate::{herald, project, retention, share};
+
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+/// A node that was silent for this long is taken for dead; with the rest, its projects are served again within ten
+/// seconds.
+const DEAD_AFTER: Duration = Duration::from_secs(6);
+const SHARE_EVERY: Duration = Duration::from_millis(500);
+
+/// What a worker must be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of this node, unlike that of any other.
+    pub node: String,
+    /// `worker`, or `all` where the same process is an api node too.
+    pub role: &'static str,
+    /// How long what is in hand may take when the worker is told to stop.
+    pub drain: Duration,
+}
+
+/// Takes events from RabbitMQ into the log, and applies retention.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// The database.
+    pub store: Store,
+    /// RabbitMQ; without it, only retention is left to do.
+    pub broker: Option<Broker>,
+    /// Wakes the api nodes.
+    pub bus: WakeBus,
+    /// The projects and their settings; somebody else keeps it up to date.
+    pub directory: Directory,
+    /// The rest.
+    pub settings: Settings,
+}
+
+/// A task of the worker died. The process must not go on as if nothing had happened.
+#[derive(Debug, thiserror::Error)]
+#[error("a task of the worker died")]
+pub struct Died(#[from] JoinError);
+
+impl Worker {
+    /// Works until told to stop; then it stops taking, settles and acknowledges what is in hand, and ends within
+    /// `drain`. What is not settled by then stays in RabbitMQ.
+    ///
+    /// # Errors
+    /// Where a task died.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Died> {
+        let mut steady = JoinSet::new();
+        steady.spawn(retention::run(self.store.clone()));
+        steady.spawn(heartbeat(self.store.clone(), self.settings.clone()));
+        if let Some(broker) = &self.broker {
+            steady.spawn(herald::run(broker.clone(), self.directory.clone()));
+        }
+        let mut shift = Shift { worker: self, serving: HashMap::new(), tasks: JoinSet::new() };
+        let ended = tokio::select! {
+            died = shift.run(&stop) => died,
+            Some(Err(died)) = steady.join_next() => Err(Died(died)),
+        };
+        // The heartbeat goes on while the shift drains: what is still in hand is still this node's.
+        let drained = shift.drain().await;
+        steady.shutdown().await;
+        if let Err(error) = shift.worker.store.forget_node(&shift.worker.settings.node).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the other workers learn late of this one's end"
+            );
+        }
+        ended.and(drained)
+    }
+}
+
+async fn heartbeat(store: Store, settings: Settings) {
+    let mut beat = tokio::time::interval(HEARTBEAT_EVERY);
+    loop {
+        beat.tick().await;
+        let version = env!("CARGO_PKG_VERSION");
+        if let Err(error) = store.heartbeat_node(&settings.node, settings.role, version).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the heartbeat of this node was not written"
+            );
+        }
+    }
+}
+
+/// The projects served now, a task for each.
+struct Shift {
+    worker: Worker,
+    serving: HashMap<ProjectId, (Id, CancellationToken)>,
+    tasks: JoinSet<()>,
+}
+
+impl Shift {
+    async fn run(&mut self, stop: &CancellationToken) -> Result<(), Died> {
+        let mut look = tokio::time::interval(SHARE_EVERY);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = look.tick() => self.reassign().await,
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    let (id, ()) = ended?;
+                    self.serving.retain(|_, (task, _)| *task != id);
+                }
+            }
+        }
+    }
+
+    /// Takes up the projects that fall to this node, and lets go of the others. While the database is away, all stays.
+    async fn reassign(&mut self) {
+        let Some(broker) = self.worker.broker.clone() else { return };
+        let node = &self.worker.settings.node;
+        let nodes = match self.worker.store.live_nodes("worker", DEAD_AFTER).await {
+            Ok(mut nodes) => {
+                // One's own heartbeat may be late; that one lives is certain.
+                nodes.extend((!nodes.contains(node)).then(|| node.clone()));
+                nodes
+            }
+            Err(_) => return,
+        };
+        let snapshot = self.worker.directory.snapshot();
+        let mine: HashSet<ProjectId> = snapshot
+            .projects()
+            .map(|project| project.id)
+            .filter(|project| share::owner(*project, &nodes) == Some(node.as_str()))
+            .collect();
+        for (project, (_, stop)) in &self.serving {
+            if !mine.contains(project) {
+                stop.cancel();
+            }
+        }
+        for project in mine {
+            if !self.serving.contains_key(&project) {
+                self.serve(project, broker.clone());
+            }
+        }
+    }
+
+    fn serve(&mut self, project: ProjectId, broker: Broker) {
+        let Worker { store, bus, directory, .. } = self.worker.clone();
+        let session = Session { broker, directory, committer: Committer { store, bus, project } };
+        let stop = CancellationToken::new();
+        let task = self.tasks.spawn(project::run(session, stop.clone()));
+        self.serving.insert(project, (task.id(), stop));
+    }
+
+    async fn drain(&mut self) -> Result<(), Died> {
+        self.serving.values().for_each(|(_, stop)| stop.cancel());
+        let all = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                ended?;
+            }
+            Ok(())
+        };
+        let ended = tokio::time::timeout(self.worker.settings.drain, all).await;
+        ended.unwrap_or_else(|_| {
+            tracing::warn!("not all that was in hand could be settled in time; it stays in RabbitMQ");
+            Ok(())
+        })
+    }
+}
