@@ -18,6 +18,7 @@ mod query;
 mod router;
 mod server;
 pub mod sse;
+mod stall;
 
 pub use app::{ApiSettings, App, Parts};
 pub use auth::mint_token;

@@ -1,12 +1,12 @@
 //! The description of the REST API (OpenAPI 3.1): its frame, and the schema of errors.
 
-use serde::Serialize;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 /// An error, as RFC 9457 writes it.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what crate::problem writes")]
 pub struct Problem {
     /// `about:blank`: the code says what it is.
     r#type: String,
@@ -21,13 +21,14 @@ pub struct Problem {
     /// Names this request in the log.
     request_id: String,
     /// What is wrong with single fields or items.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     errors: Vec<ProblemField>,
 }
 
 /// One wrong field of a request, or one wrong item of a batch.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes crate::error's FieldError")]
 pub struct ProblemField {
     /// The field by its JSON name or path; of a batch's item `[3]`.
     field: String,
@@ -39,6 +40,19 @@ pub struct ProblemField {
     /// Of a batch: the item's own code.
     #[schema(required = false)]
     code: String,
+}
+
+/// A page of the log.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what history writes byte by byte")]
+pub struct EventsPage {
+    /// CloudEvents 1.0 with `channel`, `sequence` (a string) and `cursor`; oldest first.
+    events: Vec<serde_json::Value>,
+    /// Where to go on, in the direction that was read in.
+    cursor: String,
+    /// Whether there is more in that direction.
+    has_more: bool,
 }
 
 /// The document without its operations.

@@ -1,0 +1,174 @@
+//! The accept loop: what a stranger can do to a connection before anything knows who it is.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::app::ApiSettings;
+use crate::stall::StallGuard;
+
+/// How long a client may take to send a request's head; also how long an idle connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most bytes a request's head may have.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+/// How long to pause when the system has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the router until `shutdown`, then takes no more connections and waits for those there are.
+///
+/// HTTP/1.1 only, with upgrades. It ends when the last request has: streams must end by themselves when the node is to
+/// stop, and the deadline for all this is the caller's.
+pub async fn serve(listener: TcpListener, router: Router, settings: &ApiSettings, shutdown: CancellationToken) {
+    let seats = Seats::new(settings);
+    let connections = TaskTracker::new();
+    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((socket, peer)) => match seats.take(peer.ip()) {
+                Some(seat) => {
+                    let socket = Socket { socket, peer, _seat: seat };
+                    connections.spawn(socket.serve(router.clone(), settings.stalled, shutdown.clone()));
+                }
+                None => metrics::counter!("nuncio_connections_refused_total").increment(1),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// An accepted connection.
+struct Socket {
+    socket: TcpStream,
+    peer: SocketAddr,
+    _seat: Seat,
+}
+
+impl Socket {
+    async fn serve(self, router: Router, stalled: Duration, shutdown: CancellationToken) {
+        let Self { socket, peer, _seat } = self;
+        // Small frames go out at once; without it they wait for the peer's acknowledgement of the one before. A socket
+        // that refuses this is closed already, which the first read tells.
+        let _ = socket.set_nodelay(true);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.clone().oneshot(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(StallGuard::new(socket, stalled)), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        // A connection that breaks is ordinary; whoever was served by it has noticed.
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection broke");
+        }
+    }
+}
+
+/// How many connections there are, by address.
+struct Seats(Arc<Taken>);
+
+struct Taken {
+    per_address: usize,
+    in_all: usize,
+    now: Mutex<(usize, HashMap<IpAddr, usize>)>,
+}
+
+/// One connection's place; free again when it is dropped.
+struct Seat {
+    taken: Arc<Taken>,
+    address: IpAddr,
+}
+
+impl Seats {
+    fn new(settings: &ApiSettings) -> Self {
+        let (per_address, in_all) = (settings.connections_per_address, settings.connections);
+        Self(Arc::new(Taken { per_address, in_all, now: Mutex::default() }))
+    }
+
+    /// A place for one more connection, unless all are taken or this address has its share.
+    fn take(&self, address: IpAddr) -> Option<Seat> {
+        let address = network_of(address);
+        let mut now = self.0.now.lock();
+        let (all, by_address) = &mut *now;
+        if *all >= self.0.in_all || by_address.get(&address).is_some_and(|mine| *mine >= self.0.per_address) {
+            return None;
+        }
+        *all += 1;
+        *by_address.entry(address).or_default() += 1;
+        Some(Seat { taken: self.0.clone(), address })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut now = self.taken.now.lock();
+        let (all, by_address) = &mut *now;
+        *all -= 1;
+        if let Some(mine) = by_address.get_mut(&self.address) {
+            *mine -= 1;
+            if *mine == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// One subscriber of IPv6 has a whole /64: its addresses count as one.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_counted_by_address_and_in_all() {
+        let settings = ApiSettings { connections_per_address: 2, connections: 3, ..ApiSettings::default() };
+        let seats = Seats::new(&settings);
+        let take = |text: &str| seats.take(text.parse().expect("an address"));
+        let first = take("2001:db8::1");
+        let _second = take("2001:db8::2");
+        assert!(first.is_some() && take("2001:db8::3").is_none());
+        let _third = take("::ffff:10.0.0.1");
+        assert!(take("10.0.0.2").is_none());
+        drop(first);
+        let _fourth = take("10.0.0.1");
+        assert!(_fourth.is_some() && seats.0.now.lock().1.len() == 2);
+    }
+}

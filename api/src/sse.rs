@@ -1,0 +1,100 @@
+//! Server-sent events: `GET /v1/stream`, and `GET /v1/channels/{channel}/events` for who accepts an event stream.
+//!
+//! Once a stream is open nothing about a cursor ends it: an EventSource that meets a 4xx never comes back.
+
+mod frame;
+mod session;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use nuncio_model::{Action, Identity, Pattern};
+
+use crate::app::App;
+use crate::auth::{self, StreamCaller};
+use crate::error::ApiError;
+use crate::feed::Start;
+use crate::openapi::Problem;
+use crate::query::Reading;
+use session::Session;
+
+/// The media type of streams.
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+/// The header by which an EventSource says how far it came.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Stream the events of channels and patterns.
+///
+/// Stored events after `after` (or the header `Last-Event-ID`, which wins), then live ones, in order, each once. The
+/// first event is `nuncio.ready`; a hole is told by `nuncio.gap`; `nuncio.goaway` asks to connect again.
+#[utoipa::path(
+    get, path = "/v1/stream", tag = "events",
+    params(
+        ("channel" = Vec<String>, Query, description = "A channel or pattern; up to 100"),
+        ("after" = Option<String>, Query, description = "A cursor: strictly after it"),
+        ("since" = Option<String>, Query, description = "A time (RFC 3339)"),
+        ("last" = Option<u32>, Query, description = "Start so many events back"),
+        ("events" = Option<String>, Query, description = "`typed`: each event is named by its type"),
+        ("access_token" = Option<String>, Query, description = "A token, where no header can be set"),
+    ),
+    responses(
+        (status = 200, description = "The stream", content_type = "text/event-stream", body = String),
+        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn of_channels(
+    State(app): State<Arc<App>>,
+    StreamCaller(identity): StreamCaller,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let reading = Reading::parse(query.as_deref())?;
+    let patterns = reading.patterns()?;
+    open(&app, &identity, &headers, reading, patterns)
+}
+
+/// Opens the stream, if all of it may be read.
+///
+/// # Errors
+/// `FORBIDDEN`, or `INVALID_REQUEST` where the query names two places to begin at.
+pub(crate) fn open(
+    app: &Arc<App>,
+    identity: &Arc<Identity>,
+    headers: &HeaderMap,
+    reading: Reading,
+    patterns: Vec<Pattern>,
+) -> Result<Response, ApiError> {
+    for pattern in &patterns {
+        auth::require_pattern(identity, Action::Subscribe, pattern)?;
+    }
+    let typed = reading.typed;
+    let start = start(headers, reading)?;
+    let session = Session::new(app.clone(), identity.clone(), patterns.into(), start, typed);
+    let fields = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+        // nginx would otherwise hold events back until its buffer is full.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    Ok((fields, Body::from_stream(session.into_stream())).into_response())
+}
+
+/// Where the stream begins. A client that was cut sends its first query again, and how far it came in the header.
+fn start(headers: &HeaderMap, reading: Reading) -> Result<Start, ApiError> {
+    match headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) {
+        // What is not text is no cursor: that is told inside the stream, like every other bad cursor.
+        Some(value) => Ok(Start::After(value.to_str().unwrap_or("?").to_owned())),
+        None => Start::parse(reading.after, reading.since, reading.last.map(|n| n as i64)),
+    }
+}
+
+/// Whether the client wants a stream rather than a page.
+pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENT_STREAM)
+    })
+}
