@@ -1,0 +1,80 @@
+//! The orderly end, in two stages: asked to drain, then told to stop.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The tokens and the tasks of a process. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// Cancelled first: take nothing new, finish what is under way.
+    pub drain: CancellationToken,
+    /// Cancelled at the deadline: stop, whatever is under way.
+    pub stop: CancellationToken,
+    /// Every task of the process.
+    pub tasks: TaskTracker,
+    failure: CancellationToken,
+}
+
+/// How a process came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything under way was finished.
+    Drained,
+    /// The deadline came first.
+    Cut,
+}
+
+impl Shutdown {
+    /// Starts a task that belongs to the process. One that panics or fails takes the process down, loudly: a process
+    /// that goes on without one of its parts looks well and is not.
+    pub fn spawn<F, E>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let shutdown = self.clone();
+        let task = tokio::spawn(task);
+        self.tasks.spawn(async move {
+            let failure = match task.await {
+                Ok(Ok(())) if shutdown.drain.is_cancelled() => return,
+                Ok(Ok(())) => "ended before it was told to".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            tracing::error!(task = name, failure, "a part of this process died; the process ends");
+            shutdown.failure.cancel();
+            shutdown.drain.cancel();
+        });
+    }
+
+    /// Waits for SIGTERM, SIGINT or a part that died; then drains, and stops at the deadline.
+    ///
+    /// # Errors
+    /// Where signals cannot be listened to.
+    pub async fn wait(&self, deadline: Duration) -> std::io::Result<End> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+            () = self.drain.cancelled() => {}
+        }
+        self.drain.cancel();
+        self.tasks.close();
+        let mut end = End::Drained;
+        tokio::select! {
+            drained = tokio::time::timeout(deadline, self.tasks.wait()) => if drained.is_err() { end = End::Cut },
+            // Whoever presses Ctrl-C twice means it.
+            _ = interrupt.recv() => end = End::Cut,
+        }
+        self.stop.cancel();
+        Ok(end)
+    }
+
+    /// Whether a part died.
+    pub fn failed(&self) -> bool {
+        self.failure.is_cancelled()
+    }
+}

@@ -1,0 +1,38 @@
+//! Logs and metrics.
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::config::LogFormat;
+
+/// The log or the metrics could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("NUNCIO_LOG: {0}")]
+pub struct TelemetryError(String);
+
+/// Begins logging to standard error.
+///
+/// # Errors
+/// Where the filter cannot be read.
+pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| TelemetryError(error.to_string()))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_span_events(FmtSpan::NONE)
+        .with_target(false);
+    let done = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    done.map_err(|error| TelemetryError(error.to_string()))
+}
+
+/// Begins counting; what was counted is read through the handle.
+///
+/// # Errors
+/// Where this process counts already.
+pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
+    PrometheusBuilder::new().install_recorder().map_err(|error| TelemetryError(error.to_string()))
+}
