@@ -41,7 +41,7 @@ pub async fn serve(listener: TcpListener, router: Router, settings: &ApiSettings
         match accepted {
             Ok((socket, peer)) => match seats.take(peer.ip()) {
                 Some(seat) => {
-                    let socket = Socket { socket, peer, _seat: seat };
+                    let socket = Socket { socket, peer, seat };
                     connections.spawn(socket.serve(router.clone(), settings.stalled, shutdown.clone()));
                 }
                 None => metrics::counter!("nuncio_connections_refused_total").increment(1),
@@ -61,12 +61,12 @@ pub async fn serve(listener: TcpListener, router: Router, settings: &ApiSettings
 struct Socket {
     socket: TcpStream,
     peer: SocketAddr,
-    _seat: Seat,
+    seat: Seat,
 }
 
 impl Socket {
     async fn serve(self, router: Router, stalled: Duration, shutdown: CancellationToken) {
-        let Self { socket, peer, _seat } = self;
+        let Self { socket, peer, seat } = self;
         // Small frames go out at once; without it they wait for the peer's acknowledgement of the one before. A socket
         // that refuses this is closed already, which the first read tells.
         let _ = socket.set_nodelay(true);
@@ -79,7 +79,7 @@ impl Socket {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(StallGuard::new(socket, stalled)), service)
+            .serve_connection(TokioIo::new(StallGuard::new(socket, stalled, seat)), service)
             .with_upgrades();
         let mut connection = pin!(connection);
         let ended = tokio::select! {

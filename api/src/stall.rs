@@ -13,16 +13,19 @@ use tokio::time::{Sleep, sleep};
 /// Fails a write that has waited for the whole time without a single byte being taken.
 ///
 /// A slow reader is never dropped while it takes something; one that takes nothing would keep its memory for good.
-pub(crate) struct StallGuard {
+///
+/// It also holds the connection's seat: an upgraded connection lives on without the task that accepted it.
+pub(crate) struct StallGuard<S> {
     socket: TcpStream,
+    _seat: S,
     patience: Duration,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl StallGuard {
-    pub(crate) fn new(socket: TcpStream, patience: Duration) -> Self {
-        Self { socket, patience, waiting: None }
+impl<S> StallGuard<S> {
+    pub(crate) fn new(socket: TcpStream, patience: Duration, seat: S) -> Self {
+        Self { socket, _seat: seat, patience, waiting: None }
     }
 
     /// Passes a write's result on, and watches how long one waits.
@@ -38,13 +41,13 @@ impl StallGuard {
     }
 }
 
-impl AsyncRead for StallGuard {
+impl<S: Unpin> AsyncRead for StallGuard<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for StallGuard {
+impl<S: Unpin> AsyncWrite for StallGuard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.watch(cx, written)

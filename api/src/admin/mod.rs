@@ -1,12 +1,46 @@
-//! The admin REST API: one file per resource.
+//! The admin REST API, `/admin/v1`: one file per resource, all with the same parts in the same order.
+//!
+//! Bodies are camelCase JSON. Create is POST to the collection (201, `Location`), change is PATCH (JSON merge patch)
+//! with `If-Match`, lists are `{"items":[…],"nextPageToken"}`.
+
+mod body;
+mod dead_letters;
+mod etag;
+mod keys;
+mod list;
+mod namespaces;
+mod projects;
+mod schemas;
+mod signing_keys;
 
 use std::sync::Arc;
 
+use nuncio_model::ProjectName;
+use nuncio_store::Project;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
+use crate::error::ApiError;
 
 /// Every address below `/admin/v1`.
 pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
+        .merge(projects::router())
+        .merge(namespaces::router())
+        .merge(keys::router())
+        .merge(signing_keys::router())
+        .merge(dead_letters::router())
+}
+
+/// The project that a path names, as it is now: what was just changed through another node is seen.
+async fn project(app: &App, name: &str) -> Result<Arc<Project>, ApiError> {
+    let none = || ApiError::not_found("project");
+    let name = ProjectName::parse(name).map_err(|_| none())?;
+    app.directory.refresh().await?;
+    app.directory.snapshot().project(&name).cloned().ok_or_else(none)
+}
+
+/// The number that a path or token holds; what is none names nothing.
+fn number(text: &str, what: &str) -> Result<i64, ApiError> {
+    text.parse().map_err(|_| ApiError::not_found(what))
 }

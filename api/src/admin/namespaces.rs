@@ -1,0 +1,181 @@
+//! `/admin/v1/projects/{project}/namespaces`: settings of the channels below a first segment.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use nuncio_model::cloudevents::write_time;
+use nuncio_model::{NamespaceSettings, namespace};
+use nuncio_store::Namespace;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::body::{Body, Object, merge};
+use super::etag::{self, IfMatch};
+use super::list::{List, Paging};
+use crate::app::App;
+use crate::auth::Admin;
+use crate::error::ApiError;
+use crate::openapi::Problem;
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, patch, delete))
+}
+
+/// A namespace with settings of its own.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Namespace)]
+pub(super) struct Shown {
+    /// The first segment of its channels.
+    name: String,
+    /// Its settings.
+    #[serde(flatten)]
+    #[schema(value_type = super::schemas::NamespaceSettings)]
+    settings: NamespaceSettings,
+    /// When it was made.
+    created_at: String,
+}
+
+impl From<Namespace> for Shown {
+    fn from(row: Namespace) -> Self {
+        Self { name: row.name, settings: row.settings, created_at: write_time(row.created_at) }
+    }
+}
+
+/// A namespace to be made: its name and any of its settings; those left out are the project's defaults.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewNamespace)]
+#[expect(dead_code, reason = "describes a body whose fields are judged one by one")]
+pub(super) struct New {
+    /// The first segment of its channels.
+    name: String,
+    /// Its settings.
+    #[serde(flatten)]
+    #[schema(value_type = super::schemas::NamespaceSettings)]
+    settings: NamespaceSettings,
+}
+
+/// List the namespaces that have settings of their own.
+#[utoipa::path(
+    get, path = "/admin/v1/projects/{project}/namespaces", tag = "namespaces",
+    params(("project" = String, Path), Paging),
+    responses((status = 200, body = List<Shown>), (status = "4XX", body = Problem))
+)]
+async fn list(
+    State(app): State<Arc<App>>,
+    _admin: Admin,
+    Path(project): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<Shown>>, ApiError> {
+    let (project, limit) = (super::project(&app, &project).await?, paging.limit()?);
+    let rows = app.store.list_namespaces(project.id, &paging.after_text()?, limit + 1).await?;
+    Ok(Json(List::of(rows, limit, |row| row.name.clone(), Shown::from)))
+}
+
+/// Give a namespace settings of its own.
+#[utoipa::path(
+    post, path = "/admin/v1/projects/{project}/namespaces", tag = "namespaces",
+    params(("project" = String, Path)), request_body = New,
+    responses((status = 201, body = Shown), (status = "4XX", body = Problem))
+)]
+async fn create(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Path(project): Path<String>,
+    Body(mut new): Body<Object>,
+) -> Result<Response, ApiError> {
+    admin.may_change()?;
+    let project = super::project(&app, &project).await?;
+    let name = match new.shift_remove("name") {
+        Some(Value::String(name)) if namespace::is_name(&name) => name,
+        _ => return Err(bad().field("name", "must be one segment: 1 to 64 of letters, digits, `_` and `-`")),
+    };
+    let settings = merge(&project.defaults, new)?;
+    check(&settings)?;
+    let row = app.store.create_namespace(project.id, &name, &settings).await?;
+    app.directory.refresh().await?;
+    let location = format!("/admin/v1/projects/{}/namespaces/{name}", project.name);
+    Ok(etag::created(location, row.version, Shown::from(row)))
+}
+
+/// Look at a namespace.
+#[utoipa::path(
+    get, path = "/admin/v1/projects/{project}/namespaces/{name}", tag = "namespaces",
+    params(("project" = String, Path), ("name" = String, Path)),
+    responses((status = 200, body = Shown), (status = "4XX", body = Problem))
+)]
+async fn get(
+    State(app): State<Arc<App>>,
+    _admin: Admin,
+    Path((project, name)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let row = find(&app, &project, &name).await?.1;
+    Ok(etag::ok(row.version, Shown::from(row)))
+}
+
+/// Change a namespace's settings.
+#[utoipa::path(
+    patch, path = "/admin/v1/projects/{project}/namespaces/{name}", tag = "namespaces",
+    params(("project" = String, Path), ("name" = String, Path)),
+    request_body(content = super::schemas::NamespaceSettings, content_type = "application/merge-patch+json"),
+    responses((status = 200, body = Shown), (status = "4XX", body = Problem))
+)]
+async fn patch(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Path((project, name)): Path<(String, String)>,
+    if_match: IfMatch,
+    Body(changes): Body<Object>,
+) -> Result<Response, ApiError> {
+    admin.may_change()?;
+    let (project, current) = find(&app, &project, &name).await?;
+    if_match.check(current.version)?;
+    let settings = merge(&current.settings, changes)?;
+    check(&settings)?;
+    let row = app.store.update_namespace(project, &current.name, &settings, Some(current.version)).await?;
+    app.directory.refresh().await?;
+    Ok(etag::ok(row.version, Shown::from(row)))
+}
+
+/// Take a namespace's own settings away; its channels and events stay, under the project's defaults.
+#[utoipa::path(
+    delete, path = "/admin/v1/projects/{project}/namespaces/{name}", tag = "namespaces",
+    params(("project" = String, Path), ("name" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Problem))
+)]
+async fn delete(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Path((project, name)): Path<(String, String)>,
+    if_match: IfMatch,
+) -> Result<StatusCode, ApiError> {
+    admin.may_change()?;
+    let (project, current) = find(&app, &project, &name).await?;
+    if_match.check(current.version)?;
+    app.store.delete_namespace(project, &current.name, if_match.0).await?;
+    app.directory.refresh().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn find(app: &App, project: &str, name: &str) -> Result<(nuncio_model::ProjectId, Namespace), ApiError> {
+    let project = super::project(app, project).await?;
+    if !namespace::is_name(name) {
+        return Err(ApiError::not_found("namespace"));
+    }
+    Ok((project.id, app.store.namespace(project.id, name).await?))
+}
+
+fn check(settings: &NamespaceSettings) -> Result<(), ApiError> {
+    let error = settings.problems().into_iter().fold(bad(), |error, (field, message)| error.field(field, message));
+    if error.fields.is_empty() { Ok(()) } else { Err(error) }
+}
+
+fn bad() -> ApiError {
+    ApiError::invalid("the namespace cannot be like this")
+}

@@ -1,0 +1,245 @@
+//! `/admin/v1/projects`: tenants.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use nuncio_model::cloudevents::write_time;
+use nuncio_model::{NamespaceSettings, ProjectName};
+use nuncio_store::{NewProject, Project, ProjectChange, ProjectRow};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::body::{Body, Object, merge};
+use super::etag::{self, IfMatch};
+use super::list::{List, Paging};
+use crate::app::App;
+use crate::auth::Admin;
+use crate::error::ApiError;
+use crate::openapi::Problem;
+
+/// The most entries of `allowedOrigins`.
+const MAX_ORIGINS: usize = 100;
+/// The longest origin or audience.
+const MAX_TEXT_BYTES: usize = 256;
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, patch, delete))
+}
+
+/// A project.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Project)]
+pub(super) struct Shown {
+    /// Its name: `[a-z0-9][a-z0-9-]{0,40}`.
+    name: String,
+    /// What its tokens may carry in `aud` besides `nuncio:` and the name.
+    audience: Option<String>,
+    /// The origins of the web pages that may use it; `*` is all.
+    allowed_origins: Vec<String>,
+    /// The settings of namespaces that were not made.
+    #[schema(value_type = super::schemas::NamespaceSettings)]
+    defaults: NamespaceSettings,
+    /// When it was made.
+    created_at: String,
+}
+
+impl From<ProjectRow> for Shown {
+    fn from(row: ProjectRow) -> Self {
+        Self {
+            name: row.name.to_string(),
+            audience: row.audience,
+            allowed_origins: row.allowed_origins,
+            defaults: row.defaults,
+            created_at: write_time(row.created_at),
+        }
+    }
+}
+
+impl From<&Project> for Shown {
+    fn from(project: &Project) -> Self {
+        Self {
+            name: project.name.to_string(),
+            audience: project.audience.clone(),
+            allowed_origins: project.allowed_origins.clone(),
+            defaults: project.defaults.clone(),
+            created_at: write_time(project.created_at),
+        }
+    }
+}
+
+/// What can be changed of a project.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schema(as = ProjectSettings)]
+pub(super) struct Settings {
+    /// What its tokens may carry in `aud` besides `nuncio:` and the name.
+    audience: Option<String>,
+    /// The origins of the web pages that may use it; `*` is all.
+    allowed_origins: Vec<String>,
+    /// The settings of namespaces that were not made.
+    #[schema(value_type = super::schemas::NamespaceSettings)]
+    defaults: NamespaceSettings,
+}
+
+/// A project to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewProject)]
+pub(super) struct New {
+    /// Its name: `[a-z0-9][a-z0-9-]{0,40}`.
+    name: String,
+    /// What its tokens may carry in `aud` besides `nuncio:` and the name.
+    #[serde(default)]
+    audience: Option<String>,
+    /// The origins of the web pages that may use it; `*` is all.
+    #[serde(default)]
+    #[schema(required = false)]
+    allowed_origins: Vec<String>,
+    /// The settings of namespaces that were not made.
+    #[serde(default)]
+    #[schema(value_type = Option<super::schemas::NamespaceSettings>)]
+    defaults: NamespaceSettings,
+}
+
+/// Which projects.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// A part of the name.
+    name: Option<String>,
+}
+
+/// List the projects.
+#[utoipa::path(
+    get, path = "/admin/v1/projects", tag = "projects", params(Paging, Filter),
+    responses((status = 200, body = List<Shown>), (status = "4XX", body = Problem))
+)]
+async fn list(
+    State(app): State<Arc<App>>,
+    _admin: Admin,
+    Query(paging): Query<Paging>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<List<Shown>>, ApiError> {
+    let limit = paging.limit()?;
+    let after = i32::try_from(paging.after_number()?).ok().map(nuncio_model::ProjectId);
+    let name = filter.name.as_deref().filter(|name| !name.contains('\0'));
+    let rows = app.store.list_projects(after, limit + 1, name).await?;
+    Ok(Json(List::of(rows, limit, |row| row.id.0.to_string(), Shown::from)))
+}
+
+/// Make a project.
+#[utoipa::path(
+    post, path = "/admin/v1/projects", tag = "projects", request_body = New,
+    responses((status = 201, body = Shown), (status = "4XX", body = Problem))
+)]
+async fn create(State(app): State<Arc<App>>, admin: Admin, Body(new): Body<New>) -> Result<Response, ApiError> {
+    admin.may_change()?;
+    let settings = Settings { audience: new.audience, allowed_origins: new.allowed_origins, defaults: new.defaults };
+    let name = ProjectName::parse(&new.name).map_err(|error| bad().field("name", error.to_string()))?;
+    settings.check()?;
+    let Settings { audience, allowed_origins, defaults } = settings;
+    let row = app.store.create_project(&NewProject { name, audience, allowed_origins, defaults }).await?;
+    app.directory.refresh().await?;
+    Ok(etag::created(format!("/admin/v1/projects/{}", row.name), row.version, Shown::from(row)))
+}
+
+/// Look at a project.
+#[utoipa::path(
+    get, path = "/admin/v1/projects/{project}", tag = "projects", params(("project" = String, Path)),
+    responses((status = 200, body = Shown), (status = "4XX", body = Problem))
+)]
+async fn get(State(app): State<Arc<App>>, _admin: Admin, Path(name): Path<String>) -> Result<Response, ApiError> {
+    let project = super::project(&app, &name).await?;
+    Ok(etag::ok(project.version, Shown::from(&*project)))
+}
+
+/// Change a project.
+#[utoipa::path(
+    patch, path = "/admin/v1/projects/{project}", tag = "projects", params(("project" = String, Path)),
+    request_body(content = Settings, content_type = "application/merge-patch+json"),
+    responses((status = 200, body = Shown), (status = "4XX", body = Problem))
+)]
+async fn patch(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Path(name): Path<String>,
+    if_match: IfMatch,
+    Body(changes): Body<Object>,
+) -> Result<Response, ApiError> {
+    admin.may_change()?;
+    let project = super::project(&app, &name).await?;
+    if_match.check(project.version)?;
+    let current = Settings {
+        audience: project.audience.clone(),
+        allowed_origins: project.allowed_origins.clone(),
+        defaults: project.defaults.clone(),
+    };
+    let settings = merge(&current, changes)?;
+    settings.check()?;
+    let change = ProjectChange {
+        audience: Some(settings.audience),
+        allowed_origins: Some(settings.allowed_origins),
+        defaults: Some(settings.defaults),
+    };
+    let row = app.store.update_project(project.id, Some(project.version), &change).await?;
+    app.directory.refresh().await?;
+    Ok(etag::ok(row.version, Shown::from(row)))
+}
+
+/// Delete a project with everything in it. Only owners may.
+#[utoipa::path(
+    delete, path = "/admin/v1/projects/{project}", tag = "projects", params(("project" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Problem))
+)]
+async fn delete(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Path(name): Path<String>,
+    if_match: IfMatch,
+) -> Result<StatusCode, ApiError> {
+    admin.is_owner()?;
+    let project = super::project(&app, &name).await?;
+    if_match.check(project.version)?;
+    app.store.delete_project(project.id, if_match.0).await?;
+    app.directory.refresh().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), ApiError> {
+        let mut error = bad();
+        // `nuncio:` names projects: with such an audience, one project would take the tokens of another.
+        let audience_ok = |text: &str| (1..=MAX_TEXT_BYTES).contains(&text.len()) && !text.starts_with("nuncio:");
+        if !self.audience.as_deref().is_none_or(|text| audience_ok(text) && is_plain(text)) {
+            error = error.field("audience", "must be null, or 1 to 256 bytes that do not begin with `nuncio:`");
+        }
+        if self.allowed_origins.len() > MAX_ORIGINS || !self.allowed_origins.iter().all(|text| is_origin(text)) {
+            error = error.field("allowedOrigins", "must be at most 100 of `*` or `https://host[:port]`");
+        }
+        for (field, message) in self.defaults.problems() {
+            error = error.field(format!("defaults.{field}"), message);
+        }
+        if error.fields.is_empty() { Ok(()) } else { Err(error) }
+    }
+}
+
+/// `*`, or scheme, host and port as a browser writes them (RFC 6454): a path or a slash would never match.
+fn is_origin(text: &str) -> bool {
+    let host = text.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https")).map(|(_, host)| host);
+    let host_ok = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', '*']));
+    text == "*" || (text.len() <= MAX_TEXT_BYTES && host_ok && is_plain(text))
+}
+
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn bad() -> ApiError {
+    ApiError::invalid("the project cannot be like this")
+}
