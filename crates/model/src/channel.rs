@@ -50,7 +50,11 @@ impl Channel {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let channel = Self::parse_any(text)?;
         if channel.is_system() {
-            return Err(NameError::new("channel", text, "begins with `$`: such channels are written by Nuncio alone"));
+            return Err(NameError::new(
+                "channel",
+                text,
+                "begins with `$`: such channels are written by Nuncio alone",
+            ));
         }
         Ok(channel)
     }
@@ -126,7 +130,8 @@ impl Pattern {
     /// Each segment is written with the dot before it, so that `#` may stand for nothing at all.
     pub fn to_regex(&self) -> String {
         let segments = split(&self.0);
-        let not_system = if segments.first().is_some_and(|s| matches!(*s, "*" | "#")) { r"(?!\.\$)" } else { "" };
+        let not_system =
+            if segments.first().is_some_and(|s| matches!(*s, "*" | "#")) { r"(?!\.\$)" } else { "" };
         let body: String = segments
             .iter()
             .map(|segment| match *segment {
@@ -241,7 +246,22 @@ mod tests {
             assert!(Channel::parse(good).is_ok(), "{good}");
         }
         let long = vec!["x".repeat(40); 5].join(".");
-        for bad in ["", ".", "a.", ".a", "a..b", "a b", "ä", "a*", "*", "#", "a.b.c.d.e.f.g.h.i", "../x", "a\0", &long] {
+        for bad in [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "a b",
+            "ä",
+            "a*",
+            "*",
+            "#",
+            "a.b.c.d.e.f.g.h.i",
+            "../x",
+            "a\0",
+            &long,
+        ] {
             assert!(Channel::parse(bad).is_err(), "{bad}");
         }
         assert!(Channel::parse("$system.x").is_err() && Channel::parse_any("$system.x").is_ok());

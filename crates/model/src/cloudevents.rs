@@ -136,7 +136,9 @@ impl Incoming {
             Some("1.0") => {}
             Some(other) => {
                 let other: String = other.chars().take(20).collect();
-                return Err(EventError::invalid(format!("specversion is {other:?}; 1.0 is what Nuncio reads")));
+                return Err(EventError::invalid(format!(
+                    "specversion is {other:?}; 1.0 is what Nuncio reads"
+                )));
             }
             None => return Err(EventError::invalid("a CloudEvent needs specversion")),
         }
@@ -157,7 +159,9 @@ impl Incoming {
             self.require_cloudevent()?;
         }
         if self.channel.as_deref().is_some_and(|named| named != channel.as_str()) {
-            return Err(EventError::invalid(format!("the event names another channel than {channel}, where it was sent")));
+            return Err(EventError::invalid(format!(
+                "the event names another channel than {channel}, where it was sent"
+            )));
         }
         Ok(Draft {
             channel,
@@ -275,8 +279,14 @@ mod tests {
         )
         .expect("a good CloudEvent");
         let stored_at = "2026-02-01T00:00:00Z".parse().expect("a time");
-        let event =
-            Event { project: ProjectId(1), epoch: 1, position: 7, sequence: 3, stored_at, draft: first.clone() };
+        let event = Event {
+            project: ProjectId(1),
+            epoch: 1,
+            position: 7,
+            sequence: 3,
+            stored_at,
+            draft: first.clone(),
+        };
         let mut sent = Vec::new();
         write(&event, &mut sent);
         let sent = String::from_utf8(sent).expect("JSON is UTF-8");
@@ -293,7 +303,10 @@ mod tests {
     #[test]
     fn what_is_missing_is_filled_in() {
         let draft = draft(r#"{"data":null}"#).expect("all is optional");
-        assert_eq!((draft.r#type.as_str(), draft.source.as_str(), &draft.data), ("message", "/http", &Data::None));
+        assert_eq!(
+            (draft.r#type.as_str(), draft.source.as_str(), &draft.data),
+            ("message", "/http", &Data::None)
+        );
         assert_eq!(draft.id.len(), 36);
         assert_eq!(draft.check(&NamespaceSettings::default()), Ok(()));
     }

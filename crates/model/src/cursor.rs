@@ -83,7 +83,8 @@ impl std::fmt::Display for Cursor {
 
 /// Three bytes of FNV-1a: enough to tell accidents; a cursor protects nothing.
 fn check_of(body: &[u8]) -> [u8; 3] {
-    let hash = body.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        body.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     let [a, b, c, d] = hash.to_le_bytes();
     [a ^ d, b, c]
 }

@@ -93,7 +93,8 @@ impl Draft {
         check_extensions(&self.extensions)?;
         let (size, limit) = (self.data.bytes().len(), settings.max_event_bytes);
         if size as i64 > limit {
-            let message = format!("data has {size} bytes; the limit of this namespace (maxEventBytes) is {limit}");
+            let message =
+                format!("data has {size} bytes; the limit of this namespace (maxEventBytes) is {limit}");
             return Err(EventError { code: Code::TooLarge, message });
         }
         Ok(())
@@ -110,7 +111,12 @@ impl Draft {
             Data::Binary(_) => b"byte",
         };
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        for part in [kind, self.r#type.as_bytes(), text(&self.subject).as_bytes(), text(&self.content_type).as_bytes()] {
+        for part in [
+            kind,
+            self.r#type.as_bytes(),
+            text(&self.subject).as_bytes(),
+            text(&self.content_type).as_bytes(),
+        ] {
             hash.update(&(part.len() as u64).to_le_bytes());
             hash.update(part);
         }
@@ -141,7 +147,10 @@ fn check_text(name: &str, text: &str, limit: usize) -> Result<(), EventError> {
         return Err(EventError::invalid(format!("{name} must not be empty")));
     }
     if text.len() > limit {
-        return Err(EventError::invalid(format!("{name} has {} bytes; at most {limit} are allowed", text.len())));
+        return Err(EventError::invalid(format!(
+            "{name} has {} bytes; at most {limit} are allowed",
+            text.len()
+        )));
     }
     // CloudEvents 1.0, "Type System": control characters are not allowed. A line break here would also break SSE.
     if text.chars().any(char::is_control) {
@@ -156,9 +165,14 @@ fn check_extensions(extensions: &BTreeMap<String, Value>) -> Result<(), EventErr
     }
     for (name, value) in extensions {
         // CloudEvents 1.0, "Naming Conventions": lower-case letters and digits; 20 characters are advised.
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+        if name.is_empty()
+            || name.len() > 64
+            || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        {
             let short: String = name.chars().take(80).collect();
-            return Err(EventError::invalid(format!("{short:?} is no attribute name: use `a-z` and `0-9`, at most 64")));
+            return Err(EventError::invalid(format!(
+                "{short:?} is no attribute name: use `a-z` and `0-9`, at most 64"
+            )));
         }
         match value {
             Value::String(text) => check_text(name, text, MAX_ATTRIBUTE_BYTES)?,

@@ -109,7 +109,8 @@ mod tests {
     use super::*;
 
     fn compacted(text: &str) -> Result<String, JsonError> {
-        compact(&Bytes::from(text.to_owned())).map(|b| String::from_utf8(b.to_vec()).expect("UTF-8 stays UTF-8"))
+        compact(&Bytes::from(text.to_owned()))
+            .map(|b| String::from_utf8(b.to_vec()).expect("UTF-8 stays UTF-8"))
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Rights {
     /// # Errors
     /// With the first pattern that is none.
     pub fn parse(text: &RightsText) -> Result<Self, NameError> {
-        let read = |patterns: &[String]| patterns.iter().map(|p| Pattern::parse(p)).collect::<Result<Vec<_>, _>>();
+        let read =
+            |patterns: &[String]| patterns.iter().map(|p| Pattern::parse(p)).collect::<Result<Vec<_>, _>>();
         Ok(Self {
             subscribe: read(&text.subscribe)?,
             publish: read(&text.publish)?,
@@ -64,7 +65,13 @@ impl Rights {
     /// The right to do everything to all channels that are not Nuncio's own.
     pub fn everything() -> RightsText {
         let all = || vec!["#".to_owned()];
-        RightsText { subscribe: all(), publish: all(), signal: all(), presence: all(), consume: vec!["*".to_owned()] }
+        RightsText {
+            subscribe: all(),
+            publish: all(),
+            signal: all(),
+            presence: all(),
+            consume: vec!["*".to_owned()],
+        }
     }
 
     /// Whether this may be done to every channel the pattern can match.

@@ -126,8 +126,16 @@ impl Config {
         let config = Self {
             database_url: reader.url("DATABASE_URL", &["postgres://", "postgresql://"]),
             amqp_url: reader.url("AMQP_URL", &["amqp://", "amqps://"]),
-            listen: reader.parsed("NUNCIO_LISTEN", "127.0.0.1:8080", "must be an address like 127.0.0.1:8080"),
-            ops_listen: reader.parsed("NUNCIO_OPS_LISTEN", "127.0.0.1:9090", "must be an address like 127.0.0.1:9090"),
+            listen: reader.parsed(
+                "NUNCIO_LISTEN",
+                "127.0.0.1:8080",
+                "must be an address like 127.0.0.1:8080",
+            ),
+            ops_listen: reader.parsed(
+                "NUNCIO_OPS_LISTEN",
+                "127.0.0.1:9090",
+                "must be an address like 127.0.0.1:9090",
+            ),
             admin_key: reader.values.get("NUNCIO_ADMIN_KEY").cloned(),
             secret_key: reader.secret("NUNCIO_SECRET_KEY", 32),
             log: reader.values.get("NUNCIO_LOG").cloned().unwrap_or_else(|| "info".to_owned()),
@@ -156,16 +164,21 @@ impl Reader {
     fn take_file(&mut self, text: &str) {
         let table = match text.parse::<toml::Table>() {
             Ok(table) => table,
-            Err(error) => return self.wrong.push(format!("the configuration file is not TOML: {}", error.message())),
+            Err(error) => {
+                return self.wrong.push(format!("the configuration file is not TOML: {}", error.message()));
+            }
         };
         for (key, value) in table {
             if !KEYS.contains(&key.as_str()) {
-                self.wrong.push(format!("{key} is no key of the configuration file; see docs/configuration.md"));
+                self.wrong
+                    .push(format!("{key} is no key of the configuration file; see docs/configuration.md"));
                 continue;
             }
             match value {
                 toml::Value::String(text) => drop(self.values.insert(key, text)),
-                toml::Value::Integer(_) | toml::Value::Boolean(_) => drop(self.values.insert(key, value.to_string())),
+                toml::Value::Integer(_) | toml::Value::Boolean(_) => {
+                    drop(self.values.insert(key, value.to_string()))
+                }
                 _ => self.wrong.push(format!("{key} must be a text, a whole number, true or false")),
             }
         }
@@ -179,7 +192,13 @@ impl Reader {
         })
     }
 
-    fn number<T: Copy + FromStr + PartialOrd + std::fmt::Display>(&mut self, key: &str, default: T, least: T, most: T) -> T {
+    fn number<T: Copy + FromStr + PartialOrd + std::fmt::Display>(
+        &mut self,
+        key: &str,
+        default: T,
+        least: T,
+        most: T,
+    ) -> T {
         let Some(text) = self.values.get(key) else { return default };
         match text.parse::<T>() {
             Ok(number) if (least..=most).contains(&number) => number,
@@ -201,7 +220,8 @@ impl Reader {
     fn secret(&mut self, key: &str, least: usize) -> Option<String> {
         let text = self.values.get(key)?.clone();
         if text.len() < least {
-            self.wrong.push(format!("{key} must have at least {least} characters, and they should be random"));
+            self.wrong
+                .push(format!("{key} must have at least {least} characters, and they should be random"));
         }
         Some(text)
     }
@@ -240,7 +260,9 @@ mod tests {
             ("NUNCIO_LOG_FORMAT", "xml"),
             ("NUNCIO_SECRET_KEY", "short"),
         ];
-        let Err(error) = read("NUNCIO_TYPO = 1\nNUNCIO_PREFETCH = [1]", &environment) else { panic!("all is wrong") };
+        let Err(error) = read("NUNCIO_TYPO = 1\nNUNCIO_PREFETCH = [1]", &environment) else {
+            panic!("all is wrong")
+        };
         let text = error.to_string();
         for (key, _) in environment {
             assert!(text.contains(key), "{text}");

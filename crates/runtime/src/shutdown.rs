@@ -55,7 +55,8 @@ impl Shutdown {
     /// # Errors
     /// Where signals cannot be listened to.
     pub async fn wait(&self, deadline: Duration) -> std::io::Result<End> {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
             _ = interrupt.recv() => tracing::info!("SIGINT: draining"),

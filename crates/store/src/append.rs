@@ -25,7 +25,10 @@ pub struct Policy {
 impl Policy {
     /// The policy of a namespace with these settings.
     pub fn of(settings: &NamespaceSettings) -> Self {
-        Self { dedupe_seconds: settings.dedupe_seconds, class: partitions::class_of(settings.retention_seconds) }
+        Self {
+            dedupe_seconds: settings.dedupe_seconds,
+            class: partitions::class_of(settings.retention_seconds),
+        }
     }
 }
 
@@ -309,7 +312,8 @@ async fn advance_channels<'e>(
         .bind(names.iter().map(|name| counts[name].1).collect::<Vec<_>>())
         .fetch_all(&mut **transaction)
         .await?;
-    let heads: HashMap<&str, (i64, i64)> = rows.iter().map(|(name, id, head)| (name.as_str(), (*id, *head))).collect();
+    let heads: HashMap<&str, (i64, i64)> =
+        rows.iter().map(|(name, id, head)| (name.as_str(), (*id, *head))).collect();
     let mut next: HashMap<&str, i64> =
         names.iter().map(|name| (*name, heads[name].1 - counts[name].0)).collect();
     decided.sequences.extend(decided.fresh.iter().map(|i| {

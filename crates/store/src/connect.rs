@@ -58,7 +58,10 @@ impl Store {
         ]);
         let read = url.options(common).options([("statement_timeout", "20s"), ("jit", "off")]);
         let pool = |connections| {
-            PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false)
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .test_before_acquire(false)
         };
         let store = Self {
             append: pool(options.append_connections)
@@ -113,9 +116,10 @@ impl Store {
         if !there {
             return Ok(false);
         }
-        let applied: Option<i64> = sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
-            .fetch_one(&self.append)
-            .await?;
+        let applied: Option<i64> =
+            sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+                .fetch_one(&self.append)
+                .await?;
         Ok(applied == Some(known))
     }
 
@@ -126,7 +130,9 @@ impl Store {
 
     pub(crate) fn secret_key(&self) -> Result<&SecretKey> {
         self.secret_key.as_ref().ok_or_else(|| {
-            Error::Unreadable("NUNCIO_SECRET_KEY is not set: signing keys cannot be stored or read".to_owned())
+            Error::Unreadable(
+                "NUNCIO_SECRET_KEY is not set: signing keys cannot be stored or read".to_owned(),
+            )
         })
     }
 }

@@ -19,7 +19,8 @@ impl SecretKey {
     /// Encrypts; the result begins with the nonce. `owner` ties it to its row: it cannot be read back for another.
     pub(crate) fn seal(&self, owner: &str, text: &Secret) -> Result<Vec<u8>> {
         let mut sealed = text.expose().as_bytes().to_vec();
-        let nonce = self.key().seal_in_place_append_tag(Aad::from(owner), &mut sealed).map_err(|_| broken())?;
+        let nonce =
+            self.key().seal_in_place_append_tag(Aad::from(owner), &mut sealed).map_err(|_| broken())?;
         Ok([nonce.as_ref().as_slice(), &sealed].concat())
     }
 
@@ -44,7 +45,9 @@ impl std::fmt::Debug for SecretKey {
 }
 
 fn broken() -> Error {
-    Error::Unreadable("a stored secret cannot be decrypted: is NUNCIO_SECRET_KEY the one it was stored with?".to_owned())
+    Error::Unreadable(
+        "a stored secret cannot be decrypted: is NUNCIO_SECRET_KEY the one it was stored with?".to_owned(),
+    )
 }
 
 /// SHA-256. The keys hashed with it are random and long, so that no slow hash is needed.

@@ -131,7 +131,8 @@ impl Directory {
     /// # Errors
     /// Where the database cannot be asked; the settings known before stay.
     pub async fn refresh(&self) -> Result<()> {
-        let version = sqlx::query_scalar("select version from settings_version").fetch_one(&self.store.append).await?;
+        let version =
+            sqlx::query_scalar("select version from settings_version").fetch_one(&self.store.append).await?;
         if version != self.snapshot.load().version {
             // What is changed while this reads raises the version again, and is read the next time.
             self.snapshot.store(Arc::new(read(&self.store, version).await?));

@@ -37,9 +37,9 @@ impl Error {
     /// classes of SQLSTATE 22 (data), 23 (constraints) and 54 (limits of the server), and what cannot be encoded.
     pub fn is_about_data(&self) -> bool {
         match self {
-            Self::Statement(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
-            }
+            Self::Statement(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class))),
             Self::Statement(sqlx::Error::Encode(_)) => true,
             _ => false,
         }

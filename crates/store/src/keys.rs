@@ -171,10 +171,14 @@ const CREATE_API_KEY: &str = concat!(
 
 const LIVE_API_KEYS: &str = concat!("select", api_key_columns!(), "from api_keys where revoked_at is null");
 
-const LIST_API_KEYS: &str =
-    concat!("select", api_key_columns!(), "from api_keys where project_id = $1 and id > $2 order by id limit $3");
+const LIST_API_KEYS: &str = concat!(
+    "select",
+    api_key_columns!(),
+    "from api_keys where project_id = $1 and id > $2 order by id limit $3"
+);
 
-const ONE_API_KEY: &str = concat!("select", api_key_columns!(), "from api_keys where project_id = $1 and id = $2");
+const ONE_API_KEY: &str =
+    concat!("select", api_key_columns!(), "from api_keys where project_id = $1 and id = $2");
 
 const UPDATE_API_KEY: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
@@ -346,9 +350,10 @@ impl Store {
     /// `Unreadable` where the text has not the form of an admin key.
     pub async fn ensure_admin_key(&self, text: &Secret, name: &str, role: Role) -> Result<()> {
         let key = text.expose();
-        let prefix = prefix_of(key).filter(|_| key.starts_with("na_") && key.len() >= 40).ok_or_else(|| {
-            Error::Unreadable("an admin key begins with na_ and has at least 40 characters".to_owned())
-        })?;
+        let prefix =
+            prefix_of(key).filter(|_| key.starts_with("na_") && key.len() >= 40).ok_or_else(|| {
+                Error::Unreadable("an admin key begins with na_ and has at least 40 characters".to_owned())
+            })?;
         sqlx::query(CREATE_ADMIN_KEY)
             .bind(prefix)
             .bind(crypto::hash(key))

@@ -26,7 +26,8 @@ const LIST: &str = "
     select name, settings, created_at, version from namespaces
     where project_id = $1 and name > $2 order by name limit $3";
 
-const ONE: &str = "select name, settings, created_at, version from namespaces where project_id = $1 and name = $2";
+const ONE: &str =
+    "select name, settings, created_at, version from namespaces where project_id = $1 and name = $2";
 
 const ALL: &str = "select project_id, name, settings from namespaces";
 
@@ -50,8 +51,18 @@ impl Store {
     ///
     /// # Errors
     /// Where the database cannot be asked.
-    pub async fn list_namespaces(&self, project: ProjectId, after: &str, limit: usize) -> Result<Vec<Namespace>> {
-        Ok(sqlx::query_as(LIST).bind(project.0).bind(after).bind(limit as i64).fetch_all(&self.append).await?)
+    pub async fn list_namespaces(
+        &self,
+        project: ProjectId,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Namespace>> {
+        Ok(sqlx::query_as(LIST)
+            .bind(project.0)
+            .bind(after)
+            .bind(limit as i64)
+            .fetch_all(&self.append)
+            .await?)
     }
 
     pub(crate) async fn all_namespaces(&self) -> Result<Vec<(i32, String, Json<NamespaceSettings>)>> {
@@ -94,7 +105,8 @@ impl Store {
         settings: &NamespaceSettings,
         expected_version: Option<i64>,
     ) -> Result<Namespace> {
-        let query = sqlx::query_as(UPDATE).bind(project.0).bind(name).bind(Json(settings)).bind(expected_version);
+        let query =
+            sqlx::query_as(UPDATE).bind(project.0).bind(name).bind(Json(settings)).bind(expected_version);
         query.fetch_optional(&self.append).await?.ok_or(Error::Changed("the namespace"))
     }
 

@@ -41,7 +41,9 @@ pub(crate) fn class_of(retention_seconds: Option<i64>) -> i16 {
 /// Whether an insert failed because no partition takes its time.
 pub(crate) fn is_missing(error: &sqlx::Error) -> bool {
     // PostgreSQL reports "no partition of relation found for row" as a check violation without a constraint.
-    error.as_database_error().is_some_and(|e| e.code().as_deref() == Some("23514") && e.constraint().is_none())
+    error
+        .as_database_error()
+        .is_some_and(|e| e.code().as_deref() == Some("23514") && e.constraint().is_none())
 }
 
 impl Store {
@@ -85,8 +87,10 @@ async fn make(connection: &mut PgConnection, family: &Family, at: DateTime<Utc>)
     let span = family.span.num_seconds();
     let start = at.timestamp().div_euclid(span) * span;
     let name = format!("{}_{start}", family.table);
-    let there: bool =
-        sqlx::query_scalar("select to_regclass($1) is not null").bind(&name).fetch_one(&mut *connection).await?;
+    let there: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+        .bind(&name)
+        .fetch_one(&mut *connection)
+        .await?;
     if there {
         return Ok(());
     }
@@ -135,7 +139,8 @@ async fn ended_before(
     family: &Family,
     end: DateTime<Utc>,
 ) -> Result<Vec<(String, bool)>, sqlx::Error> {
-    let all: Vec<(String, bool)> = sqlx::query_as(PARTITIONS).bind(family.table).fetch_all(connection).await?;
+    let all: Vec<(String, bool)> =
+        sqlx::query_as(PARTITIONS).bind(family.table).fetch_all(connection).await?;
     let ended = |name: &str| {
         let start: Option<i64> = name.rsplit('_').next().and_then(|start| start.parse().ok());
         start.is_some_and(|start| start + family.span.num_seconds() <= end.timestamp())

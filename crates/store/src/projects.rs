@@ -189,5 +189,9 @@ impl Store {
 }
 
 fn name_taken(error: sqlx::Error) -> Error {
-    if is_unique_violation(&error) { Error::Exists("a project with this name or audience") } else { error.into() }
+    if is_unique_violation(&error) {
+        Error::Exists("a project with this name or audience")
+    } else {
+        error.into()
+    }
 }

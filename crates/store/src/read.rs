@@ -152,7 +152,8 @@ impl Store {
     /// # Errors
     /// Where the database cannot be asked.
     pub async fn channel(&self, project: ProjectId, channel: &Channel) -> Result<Option<ChannelHead>> {
-        let row = sqlx::query_as(CHANNEL).bind(project.0).bind(channel.as_str()).fetch_optional(&self.read).await?;
+        let row =
+            sqlx::query_as(CHANNEL).bind(project.0).bind(channel.as_str()).fetch_optional(&self.read).await?;
         Ok(row)
     }
 
@@ -160,7 +161,13 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` where the project is gone.
-    pub async fn page(&self, project: ProjectId, patterns: &[Pattern], after: Position, limit: usize) -> Result<Page> {
+    pub async fn page(
+        &self,
+        project: ProjectId,
+        patterns: &[Pattern],
+        after: Position,
+        limit: usize,
+    ) -> Result<Page> {
         let head = self.head(project).await?;
         if after >= head.position {
             return Ok(Page { events: Vec::new(), through: after, has_more: false, head });
@@ -168,8 +175,11 @@ impl Store {
         let (after, end) = match channel_names(patterns) {
             Some(_) => (after, head.position),
             None => {
-                let first: Option<Position> =
-                    sqlx::query_scalar(FIRST_ROW).bind(project.0).bind(after).fetch_optional(&self.read).await?;
+                let first: Option<Position> = sqlx::query_scalar(FIRST_ROW)
+                    .bind(project.0)
+                    .bind(after)
+                    .fetch_optional(&self.read)
+                    .await?;
                 let after = first.map_or(head.position, |first| first - 1);
                 (after, head.position.min(after + WINDOW))
             }
@@ -237,7 +247,12 @@ impl Store {
     ///
     /// # Errors
     /// Where the database cannot be asked.
-    pub async fn position_before_last(&self, project: ProjectId, patterns: &[Pattern], n: usize) -> Result<Position> {
+    pub async fn position_before_last(
+        &self,
+        project: ProjectId,
+        patterns: &[Pattern],
+        n: usize,
+    ) -> Result<Position> {
         let mut before = self.head(project).await?.position + 1;
         let mut missing = n;
         for _ in 0..MOST_WINDOWS_BACK {

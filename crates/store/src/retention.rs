@@ -64,7 +64,8 @@ impl Store {
     /// Where the database refuses; what was done stays, and the next sweep goes on.
     pub async fn sweep_retention(&self) -> Result<()> {
         for policy in sqlx::query(POLICIES).fetch_all(&self.append).await? {
-            let (project, namespace): (i32, String) = (policy.try_get("project_id")?, policy.try_get("namespace")?);
+            let (project, namespace): (i32, String) =
+                (policy.try_get("project_id")?, policy.try_get("namespace")?);
             if let Some(seconds) = policy.try_get("seconds")? {
                 self.trim_by_age(project, &namespace, seconds).await?;
             }
@@ -77,11 +78,12 @@ impl Store {
     }
 
     async fn trim_by_age(&self, project: i32, namespace: &str, seconds: i64) -> Result<()> {
-        let boundary: i64 = sqlx::query_scalar("select position_before_time($1, now() - make_interval(secs => $2))")
-            .bind(project)
-            .bind(seconds as f64)
-            .fetch_one(&self.append)
-            .await?;
+        let boundary: i64 =
+            sqlx::query_scalar("select position_before_time($1, now() - make_interval(secs => $2))")
+                .bind(project)
+                .bind(seconds as f64)
+                .fetch_one(&self.append)
+                .await?;
         let mut after = Some(0_i64);
         while let Some(id) = after {
             after = sqlx::query_scalar(TRIM_BY_AGE)

@@ -1,0 +1,10 @@
+//! The log and the settings on a real PostgreSQL, each test in a database of its own.
+
+mod append;
+mod concurrent;
+mod epoch;
+mod kit;
+mod random;
+mod read;
+mod retention;
+mod settings;

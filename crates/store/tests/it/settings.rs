@@ -1,0 +1,133 @@
+//! Settings, keys, dead letters and nodes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use nuncio_model::rights::Rights;
+use nuncio_model::{Action, Channel, NamespaceSettings, ProjectName, Secret};
+use nuncio_store::{Directory, Error, NewApiKey, NewDeadLetter, ProjectChange, Role};
+
+use crate::kit::{add_project, kit};
+
+#[tokio::test]
+async fn the_directory_learns_of_every_change() {
+    let kit = kit().await;
+    let directory = Directory::load(kit.store.clone()).await.expect("it is read");
+    let channel = Channel::parse("chat.room").expect("a good name");
+    let settings = || {
+        let snapshot = directory.snapshot();
+        snapshot.project_by_id(kit.project).expect("it is there").settings(&channel).clone()
+    };
+    assert_eq!(settings(), NamespaceSettings::default());
+    let own = NamespaceSettings { retention_events: Some(5), ..Default::default() };
+    kit.store.create_namespace(kit.project, "chat", &own).await.expect("it is new");
+    assert!(matches!(kit.store.create_namespace(kit.project, "chat", &own).await, Err(Error::Exists(_))));
+    directory.refresh().await.expect("it is read");
+    assert_eq!(settings(), own);
+    let version = kit.store.namespace(kit.project, "chat").await.expect("it is there").version;
+    let stale = kit.store.delete_namespace(kit.project, "chat", Some(version - 1)).await;
+    assert!(matches!(stale, Err(Error::Changed(_))));
+    kit.store.delete_namespace(kit.project, "chat", Some(version)).await.expect("the version is right");
+    directory.refresh().await.expect("it is read");
+    assert_eq!(settings(), NamespaceSettings::default());
+    let change = ProjectChange { audience: Some(Some("app".to_owned())), ..Default::default() };
+    kit.store.update_project(kit.project, Some(1), &change).await.expect("the version is right");
+    directory.refresh().await.expect("it is read");
+    let snapshot = directory.snapshot();
+    assert_eq!(snapshot.project_by_audience("app").expect("it is there").id, kit.project);
+    assert_eq!(snapshot.project_by_audience("nuncio:demo").expect("it is there").id, kit.project);
+    assert!(snapshot.project_by_audience("demo").is_none());
+    kit.store.delete_project(kit.project, None).await.expect("it is there");
+    directory.refresh().await.expect("it is read");
+    assert!(directory.snapshot().project(&ProjectName::parse("demo").expect("a good name")).is_none());
+}
+
+#[tokio::test]
+async fn keys_open_while_they_are_in_force() {
+    let kit = kit().await;
+    let other = add_project(&kit.store, "other").await;
+    let new = NewApiKey { label: "backend".to_owned(), rights: Rights::everything(), expires_at: None };
+    let (key, text) = kit.store.create_api_key(kit.project, &new).await.expect("it is made");
+    assert!(text.expose().starts_with(&key.prefix) && key.prefix.starts_with("nk_"));
+    let directory = Directory::load(kit.store.clone()).await.expect("it is read");
+    let snapshot = directory.snapshot();
+    let (found, project) = snapshot.api_key(text.expose()).expect("it is in force");
+    assert_eq!((found.id, project.id), (key.id, kit.project));
+    assert!(found.rights.allow(Action::Publish, &Channel::parse("a").expect("a good name")));
+    for wrong in
+        [&key.prefix, "", "nk_", &format!("{}x", text.expose()), &format!("{}{}", key.prefix, "y".repeat(41))]
+    {
+        assert!(snapshot.api_key(wrong).is_none(), "{wrong}");
+    }
+    assert!(
+        matches!(kit.store.revoke_api_key(other, key.id).await, Err(Error::NotFound(_))),
+        "of another project"
+    );
+    kit.store.revoke_api_key(kit.project, key.id).await.expect("it is there");
+    directory.refresh().await.expect("it is read");
+    assert!(directory.snapshot().api_key(text.expose()).is_none());
+
+    let admin = kit.store.create_admin_key("ops", Role::Viewer).await.expect("it is made");
+    directory.refresh().await.expect("it is read");
+    assert_eq!(directory.snapshot().admin_key(admin.expose()).expect("it is in force").role, Role::Viewer);
+    let short = kit.store.ensure_admin_key(&Secret::new("na_short"), "first", Role::Owner).await;
+    assert!(short.is_err());
+
+    kit.store
+        .create_signing_key(kit.project, "main", "HS256", &Secret::new("hush"))
+        .await
+        .expect("it is new");
+    directory.refresh().await.expect("it is read");
+    let snapshot = directory.snapshot();
+    assert_eq!(
+        snapshot.project_by_id(kit.project).expect("it is there").signing_keys[0].secret.expose(),
+        "hush"
+    );
+    let raw = kit
+        .database
+        .run("select encode(secret, 'escape') from signing_keys")
+        .await
+        .expect("the database answers");
+    assert!(!raw.contains("hush"));
+}
+
+#[tokio::test]
+async fn dead_letters_are_kept_as_they_came() {
+    let kit = kit().await;
+    let letter = |reason: &'static str| NewDeadLetter {
+        reason,
+        detail: "why".to_owned(),
+        routing_key: "a\0b".to_owned(),
+        exchange: "nuncio.demo".to_owned(),
+        properties: serde_json::json!({"headers": {"x": "a\u{0}b"}}),
+        body: Bytes::from_static(b"\xff\x00"),
+    };
+    kit.store
+        .add_dead_letters(kit.project, vec![letter("bad_channel"), letter("too_large")])
+        .await
+        .expect("kept");
+    let all = kit.store.list_dead_letters(kit.project, 0, 10, None).await.expect("listed");
+    assert_eq!(all.iter().map(|l| l.reason.as_str()).collect::<Vec<_>>(), ["bad_channel", "too_large"]);
+    assert_eq!(all[0].body, b"\xff\x00");
+    let some = kit.store.list_dead_letters(kit.project, 0, 10, Some("too_large")).await.expect("listed");
+    assert_eq!(some.len(), 1);
+    assert_eq!(kit.store.delete_dead_letters(kit.project, &[all[0].id, 99]).await.expect("removed"), 1);
+    assert!(matches!(kit.store.dead_letter(kit.project, all[0].id).await, Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn a_node_lives_as_long_as_its_heartbeat() {
+    let kit = kit().await;
+    for (id, role) in [("a", "worker"), ("b", "all"), ("c", "api")] {
+        kit.store.heartbeat_node(id, role, "0.1.0").await.expect("noted");
+    }
+    let live = async || kit.store.live_nodes("worker", Duration::from_secs(5)).await.expect("asked");
+    assert_eq!(live().await, ["a", "b"]);
+    kit.database
+        .run("update nodes set heartbeat_at = now() - interval '6 seconds' where id = 'a'")
+        .await
+        .expect("time passes");
+    assert_eq!(live().await, ["b"]);
+    kit.store.forget_node("b").await.expect("noted");
+    assert_eq!(live().await, [""; 0]);
+}
