@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::ApiError;
 use crate::feed::Feeds;
+use crate::graphql::SocketSettings;
 use crate::publish::Publisher;
 
 /// Limits and times of an api node.
@@ -28,6 +29,8 @@ pub struct ApiSettings {
     pub graphiql: bool,
     /// Whether the GraphQL schema may be asked for.
     pub introspection: bool,
+    /// Limits and times of WebSockets.
+    pub sockets: SocketSettings,
     /// The most connections of one address, and in all.
     pub connections_per_address: usize,
     /// The most connections in all.
@@ -43,6 +46,7 @@ impl Default for ApiSettings {
             reconnect: Duration::from_secs(2),
             graphiql: true,
             introspection: true,
+            sockets: SocketSettings::default(),
             connections_per_address: 20_000,
             connections: 100_000,
         }
@@ -103,6 +107,8 @@ impl App {
     pub fn project(&self, identity: &Identity) -> Result<Arc<Project>, ApiError> {
         let snapshot = self.directory.snapshot();
         let project = snapshot.project_by_id(identity.project).cloned();
-        project.ok_or_else(|| ApiError::unauthenticated("the project of these credentials does not exist any more"))
+        project.ok_or_else(|| {
+            ApiError::unauthenticated("the project of these credentials does not exist any more")
+        })
     }
 }

@@ -36,7 +36,9 @@ impl Lost {
     /// What happened, in a sentence for the client.
     pub fn detail(&self) -> &'static str {
         match self.reason {
-            Code::CursorExpired => "events after this cursor have been removed; `oldest` is where nothing is missing",
+            Code::CursorExpired => {
+                "events after this cursor have been removed; `oldest` is where nothing is missing"
+            }
             _ => "the cursor is made up, of another project, or beyond the newest event",
         }
     }
@@ -85,12 +87,15 @@ impl From<FeedError> for ApiError {
 ///
 /// # Errors
 /// With the first failure that waiting does not mend.
-pub async fn patiently<T>(operation: impl AsyncFn() -> Result<T, FeedError>) -> Result<T, FeedError> {
+pub async fn patiently<T, F>(operation: impl FnMut() -> F) -> Result<T, FeedError>
+where
+    F: Future<Output = Result<T, FeedError>>,
+{
     let pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(Duration::from_secs(2))
         .without_max_times()
         .with_jitter();
     let away = |error: &FeedError| matches!(error, FeedError::Store(error) if error.is_unavailable());
-    (|| operation()).retry(pauses).when(away).await
+    operation.retry(pauses).when(away).await
 }

@@ -54,7 +54,10 @@ pub(super) async fn poll(inner: Arc<Inner>) {
         }
         let failed = inner.look_at_heads().await.err();
         if let (Some(error), false) = (&failed, away) {
-            tracing::warn!(error = error as &dyn std::error::Error, "the heads of the projects cannot be read");
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the heads of the projects cannot be read"
+            );
         }
         away = failed.is_some();
     }
@@ -103,7 +106,10 @@ impl Inner {
             let filled = inner.stop.run_until_cancelled(inner.read_hole(&stream)).await;
             stream.stop_filling();
             if let Some(Err(error)) = filled {
-                tracing::error!(error = &error as &dyn std::error::Error, "a hole cannot be read from the log");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a hole cannot be read from the log"
+                );
             }
         });
     }
@@ -113,7 +119,8 @@ impl Inner {
         while let Some((_, after, _)) = stream.hole() {
             let project = stream.project();
             let page =
-                patiently(async || Ok(self.store.page(project, &everything, after, HOLE_PAGE).await?)).await?;
+                patiently(|| async { Ok(self.store.page(project, &everything, after, HOLE_PAGE).await?) })
+                    .await?;
             if page.through <= after {
                 break;
             }

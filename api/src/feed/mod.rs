@@ -5,7 +5,6 @@
 //! where a reader begins, and [`FeedError`] why it cannot go on.
 
 mod error;
-mod history;
 mod listen;
 mod reader;
 mod start;
@@ -21,7 +20,6 @@ use tokio_util::task::TaskTracker;
 use crate::hub::{Hub, Stream};
 
 pub use error::{FeedError, Lost, patiently};
-pub use history::{HistoryPage, PageRequest, PageSpec};
 pub use reader::{Chunk, Reader};
 pub use start::{Gap, OnGap, Place, Start};
 
@@ -65,7 +63,7 @@ impl Feeds {
         on_gap: OnGap,
     ) -> Result<(Reader, Option<Gap>), FeedError> {
         let store = &self.0.store;
-        match patiently(async || start.resolve(store, project, &patterns).await).await {
+        match patiently(|| start.resolve(store, project, &patterns)).await {
             Ok(place) => Ok((self.subscribe(project, patterns, place), None)),
             Err(FeedError::Lost(lost)) if on_gap == OnGap::Skip => {
                 let place = lost.place_after();

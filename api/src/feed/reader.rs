@@ -38,7 +38,11 @@ impl Reader {
 
     /// The place: everything up to here has been given out.
     pub fn cursor(&self) -> Cursor {
-        Cursor { project: self.seat.stream().project(), epoch: self.place.epoch, position: self.place.position }
+        Cursor {
+            project: self.seat.stream().project(),
+            epoch: self.place.epoch,
+            position: self.place.position,
+        }
     }
 
     /// Waits until the place moves, and gives the matching events it moved over: at most so many.
@@ -53,11 +57,12 @@ impl Reader {
             // Whatever rings from here on is noticed below.
             self.bell.borrow_and_update();
             let Place { epoch, position, .. } = self.place;
-            let (events, through) = match self.seat.stream().read(epoch, position, self.seat.patterns(), max_events) {
-                Read::Chunk { events, through } => (events, through),
-                Read::AtTail => (Vec::new(), position),
-                Read::NotHere => self.read_log(max_events).await?,
-            };
+            let (events, through) =
+                match self.seat.stream().read(epoch, position, self.seat.patterns(), max_events) {
+                    Read::Chunk { events, through } => (events, through),
+                    Read::AtTail => (Vec::new(), position),
+                    Read::NotHere => self.read_log(max_events).await?,
+                };
             if through > position {
                 self.place.position = through;
                 return Ok(Chunk { events, cursor: self.cursor() });
@@ -76,10 +81,11 @@ impl Reader {
         let (store, stream, patterns) = (&self.store, self.seat.stream(), self.seat.patterns());
         let project = stream.project();
         let (place, cursor) = (self.place, self.cursor());
-        let page = patiently(async || {
+        let page = patiently(|| async {
             let page = store.page(project, patterns, place.position, max_events).await?;
             if !page.head.accepts(&cursor) {
-                let lost = lost(store, project, patterns, page.head, Code::CursorInvalid, Some(cursor)).await?;
+                let lost =
+                    lost(store, project, patterns, page.head, Code::CursorInvalid, Some(cursor)).await?;
                 return Err(lost.into());
             }
             // Asked after the page was read, so that nothing is removed between the two unnoticed.

@@ -80,10 +80,17 @@ impl Start {
     ///
     /// # Errors
     /// [`FeedError::Lost`] where the cursor cannot be honoured; it has then not been ignored, whatever is done about it.
-    pub async fn resolve(&self, store: &Store, project: ProjectId, patterns: &[Pattern]) -> Result<Place, FeedError> {
+    pub async fn resolve(
+        &self,
+        store: &Store,
+        project: ProjectId,
+        patterns: &[Pattern],
+    ) -> Result<Place, FeedError> {
         let head = store.head(project).await?;
         let position = match self {
-            Self::Now => return Ok(Place { epoch: head.epoch, position: head.position, forgiven: head.position }),
+            Self::Now => {
+                return Ok(Place { epoch: head.epoch, position: head.position, forgiven: head.position });
+            }
             Self::After(text) => return resolve_cursor(store, project, patterns, head, text).await,
             Self::Since(time) => store.position_before_time(project, *time).await?,
             Self::Last(n) => store.position_before_last(project, patterns, *n).await?,

@@ -12,7 +12,7 @@ use super::lexer::{Lexer, Token};
 
 /// How much a document may hold.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Bytes of the document.
     pub bytes: usize,
     /// Tokens; commas, space and comments are none.
@@ -55,7 +55,7 @@ impl Default for Limits {
 /// Why a document is refused unread.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// `TOO_COMPLEX`, `TOO_LARGE`, or `INVALID_REQUEST` for fragments in a circle.
     pub code: Code,
     /// What is too much, with the limit.
@@ -64,7 +64,10 @@ pub struct Refusal {
 
 impl Refusal {
     fn too_many(what: &str, limit: usize) -> Self {
-        Self { code: Code::TooComplex, message: format!("the document has too many {what}; at most {limit} are allowed") }
+        Self {
+            code: Code::TooComplex,
+            message: format!("the document has too many {what}; at most {limit} are allowed"),
+        }
     }
 }
 
@@ -72,9 +75,10 @@ impl Refusal {
 ///
 /// # Errors
 /// With the first limit that it breaks.
-pub fn check(document: &str, limits: &Limits) -> Result<(), Refusal> {
+pub(crate) fn check(document: &str, limits: &Limits) -> Result<(), Refusal> {
     if document.len() > limits.bytes {
-        let message = format!("the document has {} bytes; at most {} are allowed", document.len(), limits.bytes);
+        let message =
+            format!("the document has {} bytes; at most {} are allowed", document.len(), limits.bytes);
         return Err(Refusal { code: Code::TooLarge, message });
     }
     let mut scan = Scan::new(document, limits);
@@ -255,10 +259,18 @@ mod tests {
         for open in ["[", "{", "(", "{a", "[{"] {
             assert_eq!(code(&open.repeat(1_600)), Some(Code::TooComplex), "{open}");
         }
-        let literal = format!("{{ history(channel: {}{}) {{ cursor }} }}", "[".repeat(1_600), "]".repeat(1_600));
+        let literal =
+            format!("{{ history(channel: {}{}) {{ cursor }} }}", "[".repeat(1_600), "]".repeat(1_600));
         assert_eq!(code(&literal), Some(Code::TooComplex));
-        assert_eq!(code(&format!("query($a: {}Int{}) {{ cursor }}", "[".repeat(1_600), "]".repeat(1_600))), Some(Code::TooComplex));
-        assert_eq!(code(&format!("{{ a(x: \"{}\") }}", "[".repeat(1_600))), None, "brackets in a string are text");
+        assert_eq!(
+            code(&format!("query($a: {}Int{}) {{ cursor }}", "[".repeat(1_600), "]".repeat(1_600))),
+            Some(Code::TooComplex)
+        );
+        assert_eq!(
+            code(&format!("{{ a(x: \"{}\") }}", "[".repeat(1_600))),
+            None,
+            "brackets in a string are text"
+        );
     }
 
     #[test]
@@ -288,13 +300,26 @@ mod tests {
     fn counts_are_limited() {
         let aliases: String = (0..5_000).map(|n| format!("a{n}: cursor ")).collect();
         assert_eq!(code(&format!("{{ {aliases} }}")), Some(Code::TooComplex));
-        assert_eq!(code(&format!("{{ cursor {} }}", "@include(if: true) ".repeat(10_000))), Some(Code::TooComplex));
-        assert_eq!(code(&format!("{{ {} }}", "__schema { queryType { name } } ".repeat(100))), Some(Code::TooComplex));
+        assert_eq!(
+            code(&format!("{{ cursor {} }}", "@include(if: true) ".repeat(10_000))),
+            Some(Code::TooComplex)
+        );
+        assert_eq!(
+            code(&format!("{{ {} }}", "__schema { queryType { name } } ".repeat(100))),
+            Some(Code::TooComplex)
+        );
         assert_eq!(code(&"{ cursor } ".repeat(500)), Some(Code::TooComplex));
         assert_eq!(code(&"x ".repeat(30_000)), Some(Code::TooComplex));
-        assert_eq!(code(&format!("{{ cursor {} }}", ",".repeat(1_000_000))), None, "commas are cheap to skip");
+        assert_eq!(
+            code(&format!("{{ cursor {} }}", ",".repeat(1_000_000))),
+            None,
+            "commas are cheap to skip"
+        );
         assert_eq!(code(&"x".repeat(2 << 20)), Some(Code::TooLarge));
-        assert_eq!(code(&(0..150).map(|n| format!("fragment F{n} on Q {{ a }}")).collect::<String>()), Some(Code::TooComplex));
+        assert_eq!(
+            code(&(0..150).map(|n| format!("fragment F{n} on Q {{ a }}")).collect::<String>()),
+            Some(Code::TooComplex)
+        );
         assert_eq!(code(&format!("{{ {} }}", "...F ".repeat(300))), Some(Code::TooComplex));
     }
 }

@@ -166,9 +166,10 @@ impl Hub {
     pub fn open(&self, project: ProjectId) -> (Arc<Stream>, bool) {
         let mut streams = self.streams.lock();
         let made = !streams.contains_key(&project);
-        let entry = streams
-            .entry(project)
-            .or_insert_with(|| Entry { stream: Arc::new(Stream::new(project, self.ring_bytes)), idle_sweeps: 0 });
+        let entry = streams.entry(project).or_insert_with(|| Entry {
+            stream: Arc::new(Stream::new(project, self.ring_bytes)),
+            idle_sweeps: 0,
+        });
         entry.idle_sweeps = 0;
         (entry.stream.clone(), made)
     }
@@ -263,7 +264,8 @@ pub(super) mod tests {
     #[test]
     fn listeners_are_counted_by_what_they_match() {
         let (stream, _) = Hub::new(1).open(ProjectId(1));
-        let patterns = |texts: &[&str]| texts.iter().map(|t| Pattern::parse(t).expect("a good pattern")).collect();
+        let patterns =
+            |texts: &[&str]| texts.iter().map(|t| Pattern::parse(t).expect("a good pattern")).collect();
         let name = |text| Channel::parse(text).expect("a good name");
         let all = stream.sit(patterns(&["#"]));
         let (one, two) = (stream.sit(patterns(&["a.*", "a.b"])), stream.sit(patterns(&["a.*", "a.b"])));

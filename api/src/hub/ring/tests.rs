@@ -65,7 +65,9 @@ fn a_rare_pattern_still_moves_on() {
     let mut ring = Ring::new(1 << 30);
     ring.accept(segment(1, 0, 10_000));
     assert!(positions(&ring, 0, "nothing.here").is_empty());
-    let Read::Chunk { through, .. } = ring.read(0, &pattern("nothing.here"), 10) else { panic!("within the ring") };
+    let Read::Chunk { through, .. } = ring.read(0, &pattern("nothing.here"), 10) else {
+        panic!("within the ring")
+    };
     assert_eq!(through, MAX_SCAN as Position);
 }
 

@@ -1,0 +1,116 @@
+//! The GraphQL schema, as the contract has it.
+
+mod channel;
+mod event;
+mod input;
+mod mutation;
+mod query;
+mod scalars;
+mod subscription;
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Result, SDLExportOptions};
+use nuncio_model::{Action, Identity, Pattern, ProjectId};
+use nuncio_store::Project;
+use parking_lot::Mutex;
+
+use super::error::of_api;
+use crate::app::App;
+use crate::auth;
+use crate::feed::Gap;
+
+pub(crate) use mutation::Mutation;
+pub(crate) use query::Query;
+pub(crate) use subscription::Subscription;
+
+/// The schema, ready to execute.
+pub(crate) type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
+
+/// How deep fields may nest; the introspection of ordinary tools needs 13.
+const MAX_DEPTH: usize = 20;
+/// How many fields an operation may ask for in all.
+const MAX_COMPLEXITY: usize = 1_000;
+/// How many directives a field may have.
+const MAX_DIRECTIVES: usize = 8;
+
+/// Builds the schema with its limits. They come after the parser: see `guard` for what comes before it.
+pub(crate) fn build() -> Schema {
+    Schema::build(Query, Mutation, Subscription)
+        .limit_depth(MAX_DEPTH)
+        .limit_complexity(MAX_COMPLEXITY)
+        .limit_directives(MAX_DIRECTIVES)
+        .disable_suggestions()
+        .finish()
+}
+
+/// The schema in GraphQL's own language, as `docs/schema.graphql` has it.
+pub fn sdl() -> String {
+    build().sdl_with_options(SDLExportOptions::new().sorted_fields())
+}
+
+/// Who executes an operation, with what, and where a gap is left for the transport to tell.
+pub(super) struct Request {
+    pub(super) app: Arc<App>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) gap: GapSlot,
+}
+
+/// A gap that the next response of an operation carries in its extensions.
+pub(super) type GapSlot = Arc<Mutex<Option<Gap>>>;
+
+impl Request {
+    fn of<'a>(context: &Context<'a>) -> Result<&'a Self> {
+        context.data::<Self>()
+    }
+
+    fn project_id(&self) -> ProjectId {
+        self.identity.project
+    }
+
+    fn project(&self) -> Result<Arc<Project>> {
+        self.app.project(&self.identity).map_err(of_api)
+    }
+
+    /// Reads a pattern that is to be read from, and refuses one that is wider than the rights.
+    fn readable(&self, text: &str) -> Result<Arc<[Pattern]>> {
+        let pattern = Pattern::parse(text).map_err(|error| of_api(error.into()))?;
+        auth::require_pattern(&self.identity, Action::Subscribe, &pattern).map_err(of_api)?;
+        Ok(Arc::new([pattern]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_has_what_the_contract_says() {
+        let sdl = sdl();
+        for line in [
+            "scalar JSON",
+            "scalar DateTime",
+            "scalar Cursor",
+            "scalar Int64",
+            "events(channel: String!, after: Cursor, since: DateTime, last: Int, onGap: OnGap! = FAIL): Event!",
+            "history(channel: String!, after: Cursor, before: Cursor, since: DateTime, first: Int, last: Int): EventPage!",
+            "channel(name: String!): Channel",
+            "cursor: Cursor!",
+            "publish(channel: String!, event: EventInput!): Published!",
+            "publishBatch(events: [ChannelEventInput!]!): [Published!]!",
+            "type EventPage {",
+            "input ChannelEventInput {",
+        ] {
+            assert!(sdl.contains(line), "{line} is not in:\n{sdl}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_library_stops_at_the_limits() {
+        let nested = format!("{{ __schema {{ types {} name {} }} }}", "{ ofType ".repeat(30), "}".repeat(30));
+        assert!(build().execute(&nested).await.is_err());
+        let introspection = "{ __schema { types { fields { type { ofType { ofType { ofType { ofType { ofType { ofType { name } } } } } } } } } } }";
+        let response = build().execute(introspection).await;
+        assert!(response.is_ok(), "{:?}", response.errors);
+    }
+}

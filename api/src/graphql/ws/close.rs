@@ -1,0 +1,72 @@
+//! Why a socket is closed: the codes in one place, each with what a client makes of it.
+
+/// Why the server closes a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The node is stopping. Reconnect: another one answers.
+    GoingAway,
+    /// The client broke the WebSocket protocol itself. Do not reconnect as you are.
+    BrokenFrame,
+    /// A text message is not UTF-8. Do not reconnect as you are.
+    NotUtf8,
+    /// A message is too large. Do not send it again.
+    TooBig,
+    /// A defect of Nuncio. Ordinary clients do not reconnect.
+    Defect,
+    /// A message is not one of the protocol's. Do not reconnect as you are.
+    BadMessage,
+    /// An operation before `connection_ack`. Do not reconnect as you are.
+    NotInitialised,
+    /// Bad credentials, an origin that is not allowed, or a token that has expired. Reconnect with a new token.
+    Forbidden,
+    /// None of the subprotocols asked for is known. Do not reconnect as you are.
+    UnknownSubprotocol,
+    /// No `connection_init` in time. Reconnect.
+    InitTimeout,
+    /// The id is that of an operation that still runs. Do not reconnect as you are.
+    DuplicateId,
+    /// A second `connection_init`. Do not reconnect as you are.
+    SecondInit,
+    /// The client took nothing for too long. Reconnect, and resume.
+    Stalled,
+}
+
+impl CloseReason {
+    /// The close code (RFC 6455, section 7.4; graphql-transport-ws for the 44xx).
+    pub fn code(self) -> u16 {
+        match self {
+            Self::GoingAway => 1001,
+            Self::BrokenFrame => 1002,
+            Self::NotUtf8 => 1007,
+            Self::TooBig => 1009,
+            Self::Defect => 1011,
+            Self::BadMessage => 4400,
+            Self::NotInitialised => 4401,
+            Self::Forbidden => 4403,
+            Self::UnknownSubprotocol => 4406,
+            Self::InitTimeout => 4408,
+            Self::DuplicateId => 4409,
+            Self::SecondInit => 4429,
+            Self::Stalled => 4508,
+        }
+    }
+
+    /// The reason as a text, at most 123 bytes.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::GoingAway => "Going away: reconnect and resume",
+            Self::BrokenFrame => "Protocol error",
+            Self::NotUtf8 => "A text message must be UTF-8",
+            Self::TooBig => "Message too big",
+            Self::Defect => "Internal server error",
+            Self::BadMessage => "Invalid message",
+            Self::NotInitialised => "Unauthorized",
+            Self::Forbidden => "Forbidden",
+            Self::UnknownSubprotocol => "Subprotocol not acceptable: use graphql-transport-ws",
+            Self::InitTimeout => "Connection initialisation timeout",
+            Self::DuplicateId => "Subscriber for this id already exists",
+            Self::SecondInit => "Too many initialisation requests",
+            Self::Stalled => "Stalled: nothing was taken for too long",
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! GraphQL over WebSocket: the subprotocol `graphql-transport-ws`.
+//!
+//! [`protocol`] decides what a message means, without sockets; [`wire`] reads and writes frames; [`connection`] joins
+//! the two with the operations that run.
+
+mod close;
+mod connection;
+mod meter;
+mod operation;
+mod protocol;
+mod upgrade;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::TokioIo;
+use nuncio_model::Identity;
+
+use super::http::Endpoint;
+use connection::{Connection, Opening};
+use wire::{End, Wire};
+
+pub use close::CloseReason;
+pub(super) use upgrade::is_upgrade;
+
+/// Limits and times of WebSockets.
+#[derive(Clone, Debug)]
+pub struct SocketSettings {
+    /// How long a client has to send `connection_init`.
+    pub init_timeout: Duration,
+    /// How often the server pings.
+    pub ping_every: Duration,
+    /// How many operations may run on a connection at a time.
+    pub max_operations: usize,
+    /// The most bytes of a message from a client.
+    pub max_message_bytes: usize,
+    /// Over how long connections are closed when the node stops, so that not all come back at once.
+    pub drain_spread: Duration,
+}
+
+impl Default for SocketSettings {
+    fn default() -> Self {
+        Self {
+            init_timeout: Duration::from_secs(10),
+            ping_every: Duration::from_secs(25),
+            max_operations: 1_000,
+            max_message_bytes: 1 << 20,
+            drain_spread: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Numbers the connections of a node.
+#[derive(Debug, Default)]
+pub(super) struct Connections(AtomicU64);
+
+impl Connections {
+    /// A share of `spread` for the next connection: even over all connections, without chance.
+    fn share_of(&self, spread: Duration) -> Duration {
+        // The golden ratio's fraction spreads any run of numbers evenly (Knuth, volume 3, section 6.4).
+        let number = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        spread.mul_f64((number >> 32) as f64 / f64::from(u32::MAX))
+    }
+}
+
+/// Accepts the handshake and serves the socket in a task of its own.
+pub(super) fn open(
+    endpoint: Endpoint,
+    connections: &Connections,
+    by_header: Option<Arc<Identity>>,
+    mut request: Request,
+) -> Response {
+    let handshake = match upgrade::accept(&mut request) {
+        Ok(handshake) => handshake,
+        Err(error) => return error.into_response(),
+    };
+    let app = &endpoint.app;
+    let settings = app.settings.sockets.clone();
+    let stalled = app.settings.stalled;
+    let goaway_after = connections.share_of(settings.drain_spread);
+    let opening = Opening { by_header, origin: origin_of(request.headers()), goaway_after };
+    let tasks = app.tasks.clone();
+    tasks.spawn(async move {
+        let Ok(upgraded) = handshake.connection.await else { return };
+        let mut wire = Wire::new(TokioIo::new(upgraded), settings.max_message_bytes, stalled).await;
+        let end = if handshake.speaks {
+            Connection::new(endpoint, opening).run(&mut wire).await
+        } else {
+            End::Close(CloseReason::UnknownSubprotocol)
+        };
+        if let End::Close(reason) = end {
+            let code = reason.code().to_string();
+            metrics::counter!("nuncio_websocket_closes_total", "code" => code).increment(1);
+            wire.close(reason).await;
+        }
+    });
+    handshake.response
+}
+
+/// What is needed later to judge where a page comes from.
+fn origin_of(headers: &HeaderMap) -> HeaderMap {
+    let keep = |name: header::HeaderName| headers.get(&name).map(|value| (name, value.clone()));
+    [header::ORIGIN, header::HOST].into_iter().filter_map(keep).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_close_spread_over_the_time_given() {
+        let connections = Connections::default();
+        let spread = Duration::from_secs(10);
+        let mut shares: Vec<_> = (0..1_000).map(|_| connections.share_of(spread)).collect();
+        shares.sort();
+        assert!(shares.iter().all(|share| *share <= spread));
+        let largest_gap = shares.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(largest_gap < Some(Duration::from_millis(50)), "{largest_gap:?}");
+    }
+}

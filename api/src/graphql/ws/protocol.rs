@@ -1,0 +1,314 @@
+//! The state machine of `graphql-transport-ws`, without sockets and without time.
+//!
+//! It follows the protocol document of graphql-ws (PROTOCOL.md), close codes included.
+
+use std::collections::HashSet;
+
+use nuncio_model::json::push_string;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::super::request::Incoming;
+use super::close::CloseReason;
+
+/// The longest id of an operation.
+const MAX_ID_BYTES: usize = 256;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing but `connection_init` may come.
+    New,
+    /// The credentials are being looked at.
+    Initialising,
+    /// `connection_ack` was sent.
+    Ready,
+}
+
+/// What is to be done about a message.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Nothing.
+    None,
+    /// Look at the credentials in the payload, then call [`Protocol::acknowledge`].
+    Initialise(InitPayload),
+    /// Answer with this text.
+    Send(String),
+    /// Start the operation under the id; it counts as running from now on.
+    Start(String, Incoming),
+    /// Refuse the operation: too many are running. The connection goes on.
+    Refuse(String),
+    /// Stop the operation; nothing more is to be sent under its id.
+    Stop(String),
+    /// Close the connection.
+    Close(CloseReason),
+}
+
+/// The credentials of `connection_init`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct InitPayload {
+    /// A token or a key.
+    #[serde(default)]
+    pub(super) token: Option<String>,
+    /// `Bearer`, a space, and a token or a key.
+    #[serde(default, rename = "Authorization", alias = "authorization")]
+    pub(super) authorization: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    r#type: &'a str,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default, borrow)]
+    payload: Option<&'a RawValue>,
+}
+
+/// One connection's place in the protocol, and the ids of its running operations.
+#[derive(Debug)]
+pub(super) struct Protocol {
+    state: State,
+    running: HashSet<String>,
+    max_operations: usize,
+}
+
+impl Protocol {
+    pub(super) fn new(max_operations: usize) -> Self {
+        Self { state: State::New, running: HashSet::new(), max_operations }
+    }
+
+    /// Takes a text message from the client.
+    pub(super) fn receive(&mut self, text: &str) -> Action {
+        let Ok(message) = serde_json::from_str::<Message<'_>>(text) else {
+            return Action::Close(CloseReason::BadMessage);
+        };
+        match message.r#type {
+            "connection_init" => self.init(message.payload),
+            "ping" => ping(message.payload),
+            "pong" => {
+                if is_object(message.payload) {
+                    Action::None
+                } else {
+                    Action::Close(CloseReason::BadMessage)
+                }
+            }
+            "subscribe" => self.subscribe(message.id, message.payload),
+            "complete" => self.complete(message.id),
+            _ => Action::Close(CloseReason::BadMessage),
+        }
+    }
+
+    /// The credentials are good: the answer to send.
+    pub(super) fn acknowledge(&mut self) -> String {
+        self.state = State::Ready;
+        r#"{"type":"connection_ack"}"#.to_owned()
+    }
+
+    /// Whether `connection_ack` was sent.
+    pub(super) fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    /// The operation has ended by itself; its id may be used again.
+    pub(super) fn finish(&mut self, id: &str) {
+        self.running.remove(id);
+    }
+
+    fn init(&mut self, payload: Option<&RawValue>) -> Action {
+        if self.state != State::New {
+            return Action::Close(CloseReason::SecondInit);
+        }
+        let payload = match payload.map(RawValue::get) {
+            None | Some("null") => Ok(InitPayload::default()),
+            Some(text) => serde_json::from_str(text),
+        };
+        match payload {
+            Ok(payload) => {
+                self.state = State::Initialising;
+                Action::Initialise(payload)
+            }
+            Err(_) => Action::Close(CloseReason::BadMessage),
+        }
+    }
+
+    fn subscribe(&mut self, id: Option<String>, payload: Option<&RawValue>) -> Action {
+        if self.state != State::Ready {
+            return Action::Close(CloseReason::NotInitialised);
+        }
+        let incoming = payload.and_then(|payload| serde_json::from_str(payload.get()).ok());
+        let (Some(id), Some(incoming)) = (id.filter(|id| is_id(id)), incoming) else {
+            return Action::Close(CloseReason::BadMessage);
+        };
+        if self.running.contains(&id) {
+            return Action::Close(CloseReason::DuplicateId);
+        }
+        if self.running.len() >= self.max_operations {
+            return Action::Refuse(id);
+        }
+        self.running.insert(id.clone());
+        Action::Start(id, incoming)
+    }
+
+    fn complete(&mut self, id: Option<String>) -> Action {
+        match id.filter(|id| is_id(id)) {
+            // The operation may have ended while this was on its way.
+            Some(id) if self.running.remove(&id) => Action::Stop(id),
+            Some(_) => Action::None,
+            None => Action::Close(CloseReason::BadMessage),
+        }
+    }
+}
+
+/// `{"id":…,"type":"next","payload":…}`: the payload is JSON already.
+pub(super) fn next(id: &str, payload: &[u8]) -> Vec<u8> {
+    with_payload(id, "next", payload)
+}
+
+/// `{"id":…,"type":"error","payload":[…]}`: the payload is JSON already.
+pub(super) fn error(id: &str, payload: &[u8]) -> Vec<u8> {
+    with_payload(id, "error", payload)
+}
+
+/// `{"id":…,"type":"complete"}`
+pub(super) fn complete(id: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(id.len() + 32);
+    out.extend_from_slice(b"{\"id\":");
+    push_string(&mut out, id);
+    out.extend_from_slice(b",\"type\":\"complete\"}");
+    out
+}
+
+fn with_payload(id: &str, kind: &str, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + id.len() + 48);
+    out.extend_from_slice(b"{\"id\":");
+    push_string(&mut out, id);
+    out.extend_from_slice(b",\"type\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"payload\":");
+    out.extend_from_slice(payload);
+    out.push(b'}');
+    out
+}
+
+/// A `pong` must come at once, with the payload of its ping.
+fn ping(payload: Option<&RawValue>) -> Action {
+    match payload.map(RawValue::get) {
+        _ if !is_object(payload) => Action::Close(CloseReason::BadMessage),
+        None | Some("null") => Action::Send(r#"{"type":"pong"}"#.to_owned()),
+        Some(payload) => Action::Send(format!(r#"{{"type":"pong","payload":{payload}}}"#)),
+    }
+}
+
+fn is_object(payload: Option<&RawValue>) -> bool {
+    payload.is_none_or(|payload| payload.get() == "null" || payload.get().starts_with('{'))
+}
+
+fn is_id(id: &str) -> bool {
+    (1..=MAX_ID_BYTES).contains(&id.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INIT: &str = r#"{"type":"connection_init","payload":{"token":"t"}}"#;
+
+    fn subscribe(id: &str) -> String {
+        format!(r#"{{"id":"{id}","type":"subscribe","payload":{{"query":"{{cursor}}"}}}}"#)
+    }
+
+    fn ready() -> Protocol {
+        let mut protocol = Protocol::new(2);
+        assert!(matches!(protocol.receive(INIT), Action::Initialise(_)));
+        assert_eq!(protocol.acknowledge(), r#"{"type":"connection_ack"}"#);
+        protocol
+    }
+
+    fn closes(action: Action) -> Option<u16> {
+        if let Action::Close(reason) = action { Some(reason.code()) } else { None }
+    }
+
+    #[test]
+    fn nothing_but_init_and_pings_may_come_first() {
+        assert_eq!(closes(Protocol::new(2).receive(&subscribe("1"))), Some(4401));
+        let mut waiting = Protocol::new(2);
+        assert!(matches!(waiting.receive(r#"{"type":"ping"}"#), Action::Send(_)));
+        waiting.receive(INIT);
+        assert_eq!(closes(waiting.receive(&subscribe("1"))), Some(4401), "init is not ack");
+    }
+
+    #[test]
+    fn a_second_init_closes() {
+        assert_eq!(closes(ready().receive(INIT)), Some(4429));
+        let mut waiting = Protocol::new(2);
+        waiting.receive(INIT);
+        assert_eq!(closes(waiting.receive(INIT)), Some(4429));
+    }
+
+    #[test]
+    fn an_id_is_used_once_at_a_time() {
+        let mut protocol = ready();
+        assert!(matches!(protocol.receive(&subscribe("1")), Action::Start(..)));
+        assert!(matches!(protocol.receive(r#"{"id":"1","type":"complete"}"#), Action::Stop(_)));
+        assert!(matches!(protocol.receive(r#"{"id":"1","type":"complete"}"#), Action::None));
+        assert!(matches!(protocol.receive(&subscribe("1")), Action::Start(..)));
+        assert_eq!(closes(protocol.receive(&subscribe("1"))), Some(4409));
+        protocol.finish("1");
+        assert!(matches!(protocol.receive(&subscribe("1")), Action::Start(..)));
+    }
+
+    #[test]
+    fn one_operation_too_many_is_refused_and_the_connection_goes_on() {
+        let mut protocol = ready();
+        protocol.receive(&subscribe("1"));
+        protocol.receive(&subscribe("constructor"));
+        assert!(matches!(protocol.receive(&subscribe("3")), Action::Refuse(id) if id == "3"));
+        protocol.receive(r#"{"id":"1","type":"complete"}"#);
+        assert!(matches!(protocol.receive(&subscribe("3")), Action::Start(..)));
+    }
+
+    #[test]
+    fn what_is_no_message_closes() {
+        let long = subscribe(&"x".repeat(300));
+        for text in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"type":"connection_ack"}"#,
+            r#"{"type":"start","id":"1"}"#,
+            r#"{"type":1}"#,
+            r#"{"type":"subscribe","payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":"","payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":1,"payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":"1"}"#,
+            r#"{"type":"subscribe","id":"1","payload":{"query":1}}"#,
+            r#"{"type":"complete"}"#,
+            r#"{"type":"ping","payload":1}"#,
+            r#"{"type":"pong","payload":[]}"#,
+            &long,
+        ] {
+            assert_eq!(closes(ready().receive(text)), Some(4400), "{text}");
+        }
+        assert_eq!(
+            closes(Protocol::new(2).receive(r#"{"type":"connection_init","payload":"t"}"#)),
+            Some(4400)
+        );
+    }
+
+    #[test]
+    fn a_ping_is_answered_with_its_payload() {
+        let Action::Send(text) = ready().receive(r#"{"type":"ping","payload":{"n": 1}}"#) else {
+            panic!("no pong")
+        };
+        assert_eq!(text, r#"{"type":"pong","payload":{"n": 1}}"#);
+        assert!(matches!(ready().receive(r#"{"type":"pong"}"#), Action::None));
+    }
+
+    #[test]
+    fn frames_are_json() {
+        assert_eq!(next("a\"b", b"{}"), br#"{"id":"a\"b","type":"next","payload":{}}"#);
+        assert_eq!(error("1", b"[]"), br#"{"id":"1","type":"error","payload":[]}"#);
+        assert_eq!(complete("1"), br#"{"id":"1","type":"complete"}"#);
+    }
+}

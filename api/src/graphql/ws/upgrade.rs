@@ -1,0 +1,81 @@
+//! From an HTTP request to a WebSocket (RFC 6455, section 4.2).
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::error::ApiError;
+
+/// The one subprotocol.
+const SUBPROTOCOL: &str = "graphql-transport-ws";
+
+/// Whether the request asks for a WebSocket.
+pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
+    has_token(headers, UPGRADE, "websocket")
+}
+
+/// An accepted handshake.
+pub(super) struct Handshake {
+    /// The answer to send; the connection is a WebSocket once it is sent.
+    pub(super) response: Response<Body>,
+    /// The connection, once the answer was sent.
+    pub(super) connection: OnUpgrade,
+    /// Whether the client speaks our subprotocol. If not, it is told so by a close code.
+    pub(super) speaks: bool,
+}
+
+/// Accepts the handshake.
+///
+/// # Errors
+/// `INVALID_REQUEST` where it is not one of RFC 6455.
+pub(super) fn accept(request: &mut Request) -> Result<Handshake, ApiError> {
+    let headers = request.headers();
+    if !has_token(headers, CONNECTION, "upgrade") || !has_token(headers, SEC_WEBSOCKET_VERSION, "13") {
+        return Err(ApiError::invalid("this is no WebSocket handshake of version 13"));
+    }
+    let key =
+        headers.get(SEC_WEBSOCKET_KEY).ok_or_else(|| ApiError::invalid("Sec-WebSocket-Key is missing"))?;
+    let accept = derive_accept_key(key.as_bytes());
+    let speaks = has_token(headers, SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    let connection = request.extensions_mut().remove::<OnUpgrade>();
+    let connection =
+        connection.ok_or_else(|| ApiError::invalid("this connection cannot become a WebSocket"))?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept).expect("base64 is a good header"));
+    if speaks {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    Ok(Handshake { response, connection, speaks })
+}
+
+/// Whether a header that is a list holds the token.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_found_in_lists_of_any_case() {
+        let mut headers = HeaderMap::new();
+        headers.append(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("soap"));
+        headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("graphql-transport-ws"));
+        assert!(has_token(&headers, CONNECTION, "upgrade"));
+        assert!(has_token(&headers, SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL));
+        assert!(!has_token(&headers, SEC_WEBSOCKET_PROTOCOL, "graphql-ws") && !is_upgrade(&headers));
+    }
+}
