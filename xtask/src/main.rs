@@ -1,2 +1,68 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: the project's chores. Each step says what it does, and what to do when it fails.
+
+mod bench;
+mod clients;
+mod dev;
+mod generate;
+mod install;
+mod lint;
+mod step;
+mod surface;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The chores of Nuncio's development")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what is missing, build, and run `nuncio dev` with the given arguments.
+    Dev {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Make ready what the tests need and run them; the arguments are cargo-nextest's.
+    Test {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Write the generated files that are kept in the repository.
+    Gen {
+        /// Only say whether they are up to date.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check format, lints, documentation, generated files and the rules of the code base.
+    Lint,
+    /// Run a benchmark with the release build.
+    Bench {
+        /// Which one; see `bench/`.
+        name: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().chore {
+        Chore::Dev { arguments } => dev::run(&arguments),
+        Chore::Test { arguments } => test::run(&arguments),
+        Chore::Gen { check } => generate::run(check),
+        Chore::Lint => lint::run(),
+        Chore::Bench { name, arguments } => bench::run(&name, &arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            step::say(&format!("failed: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
