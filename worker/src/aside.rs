@@ -1,4 +1,4 @@
-//! The queues aside: what came while the exchange had no binding, and what RabbitMQ threw out of the ingest queue.
+//! The queues aside: what came while there was no ingest queue, and what RabbitMQ threw out of the ingest queue.
 //!
 //! Both are read on a connection of their own, so that a message that cannot be read there does not stop the flow.
 
@@ -17,10 +17,10 @@ pub(crate) async fn look(session: &Session, link: &Link, names: &Names) -> Resul
     if unrouted > 0 {
         drain(session, &names.unrouted, unrouted, Batch::is_full, |_| None).await?;
     }
-    if dead > 0 {
-        if let Err(error) = drain(session, &names.dead, dead, |_| true, bury).await {
-            tracing::warn!(%error, queue = names.dead, "could not read what RabbitMQ put aside; trying again later");
-        }
+    if dead > 0
+        && let Err(error) = drain(session, &names.dead, dead, |_| true, bury).await
+    {
+        tracing::warn!(%error, queue = names.dead, "could not read what RabbitMQ put aside; trying again later");
     }
     Ok(())
 }

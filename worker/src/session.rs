@@ -37,6 +37,9 @@ pub(crate) enum Ended {
     /// The broker or the connection failed.
     #[error(transparent)]
     Broker(#[from] nuncio_broker::Error),
+    /// PostgreSQL is away, so nothing is taken: each message taken and given back comes nearer to its limit.
+    #[error(transparent)]
+    Store(#[from] nuncio_store::Error),
     /// Messages wait, and none comes.
     #[error("the consumer hangs: messages wait, and none comes")]
     Hung,
@@ -57,9 +60,10 @@ impl Session {
     /// Serves the project until told to stop; then what has been taken is settled first.
     pub(crate) async fn run(&self, stop: &CancellationToken) -> Result<(), Ended> {
         let project = self.settings()?;
+        self.committer.store.ping().await?;
         let link = self.broker.connect(&format!("ingest {}", project.name)).await?;
         let names = link.declare_project(&project.name).await?;
-        // What came before the binding was made is older than all that is in the queue.
+        // What came while there was no queue is older than all that is in it now.
         aside::look(self, &link, &names).await?;
         let Some((consumer, first)) = self.start(&link, &names, stop).await? else {
             link.close().await;

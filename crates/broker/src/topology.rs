@@ -1,14 +1,16 @@
 //! The exchanges and queues of a project, and the order in which they are made.
 //!
 //! ```text
-//! publisher → nuncio.<project> (topic) ── # ──→ nuncio.ingest.<project>     read by one worker, in order
-//!                 │ where nothing is bound          │ over the delivery limit
-//!                 ▼                                 ▼
-//!             nuncio.unrouted.<project>         nuncio.dead.<project>       both are read too
-//!                                                   │ what no AMQP library of ours can read
-//!                                                   ▼
-//!                                               nuncio.parked               kept for the operator
+//! publisher → nuncio.<project> (topic) ──────────── # ──────────→ nuncio.ingest.<project>   read by one, in order
+//!                 │ where that is not bound                        ↑      │ over the delivery limit
+//!                 └→ nuncio.fallback.<project> (fanout) ───────────┘      └→ nuncio.dead.<project>      read too
+//!                        │ where there is no ingest queue                        │ what cannot be read
+//!                        └→ nuncio.unrouted.<project>     read too               └→ nuncio.parked
 //! ```
+//!
+//! RabbitMQ confirms also what it cannot route, and an exchange cannot be made together with its binding. So there is
+//! a fallback into the same queue, which keeps the order of those who publish in that moment, and behind it a queue
+//! for what comes while somebody has deleted the ingest queue.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -43,7 +45,9 @@ pub struct Names {
     pub exchange: String,
     /// The queue of all that was published.
     pub ingest: String,
-    /// The queue (and alternate exchange) of what came while nothing was bound.
+    /// The alternate exchange, which leads to the same queue.
+    pub fallback: String,
+    /// The queue (and exchange) of what came while there was no ingest queue.
     pub unrouted: String,
     /// The queue (and dead-letter exchange) of what RabbitMQ threw out of the ingest queue.
     pub dead: String,
@@ -55,27 +59,25 @@ impl Names {
         Self {
             exchange: format!("nuncio.{project}"),
             ingest: format!("nuncio.ingest.{project}"),
+            fallback: format!("nuncio.fallback.{project}"),
             unrouted: format!("nuncio.unrouted.{project}"),
             dead: format!("nuncio.dead.{project}"),
         }
     }
 }
 
-/// Makes what is missing of a project's topology; what is there already stays as it is.
-///
-/// RabbitMQ confirms also what it cannot route. So whatever catches a message is made before what it is published to,
-/// and the public exchange comes last but for its binding: what slips in before that goes to the unrouted queue.
+/// Makes what is missing of a project's topology; what is there already stays as it is. Whatever catches a message is
+/// made before what it is published to.
 pub(crate) async fn declare(channel: &Channel, names: &Names) -> Result<(), Error> {
     queue(channel, PARKED, quorum(NO_DELIVERY_LIMIT)).await?;
-    let parked = dead_letters_to(quorum(DELIVERY_LIMIT), "", PARKED);
-    catch_all(channel, &names.dead, parked).await?;
+    catch_all(channel, &names.dead, dead_letters_to(quorum(DELIVERY_LIMIT), "", PARKED)).await?;
     let mut ingest = dead_letters_to(quorum(DELIVERY_LIMIT), &names.dead, DEAD_KEY);
     ingest.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
     queue(channel, &names.ingest, ingest).await?;
     catch_all(channel, &names.unrouted, quorum(NO_DELIVERY_LIMIT)).await?;
-    let mut alternate = FieldTable::default();
-    alternate.insert("alternate-exchange".into(), text(&names.unrouted));
-    exchange(channel, &names.exchange, ExchangeKind::Topic, alternate).await?;
+    exchange(channel, &names.fallback, ExchangeKind::Fanout, Some(&names.unrouted)).await?;
+    bind(channel, &names.ingest, &names.fallback, "").await?;
+    exchange(channel, &names.exchange, ExchangeKind::Topic, Some(&names.fallback)).await?;
     bind(channel, &names.ingest, &names.exchange, "#").await
 }
 
@@ -98,7 +100,7 @@ fn quorum(delivery_limit: i32) -> FieldTable {
 /// A queue, and an exchange of the same name that puts all it gets into it.
 async fn catch_all(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), Error> {
     queue(channel, name, arguments).await?;
-    exchange(channel, name, ExchangeKind::Fanout, FieldTable::default()).await?;
+    exchange(channel, name, ExchangeKind::Fanout, None).await?;
     bind(channel, name, name, "").await
 }
 
@@ -111,8 +113,12 @@ async fn exchange(
     channel: &Channel,
     name: &str,
     kind: ExchangeKind,
-    arguments: FieldTable,
+    alternate: Option<&String>,
 ) -> Result<(), Error> {
+    let mut arguments = FieldTable::default();
+    if let Some(alternate) = alternate {
+        arguments.insert("alternate-exchange".into(), text(alternate));
+    }
     let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
     let declared = channel.exchange_declare(short(name), kind, options, arguments).await;
     declared.map_err(Error::amqp("declare an exchange"))
