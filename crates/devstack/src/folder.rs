@@ -6,11 +6,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, test_kill_process};
 use tokio::time::Instant;
 
-use crate::Error;
 use crate::account::{Account, scratch_base};
+use crate::{Error, process};
 
 /// How long a server of a process that has died may take to end, before its folder counts as still in use.
 const HANDOVER: Duration = Duration::from_secs(20);
@@ -90,6 +89,13 @@ impl Folder {
     }
 }
 
+impl Drop for Folder {
+    /// Lets go by name: from here on the lock is only the watcher's, and a new start waits for it.
+    fn drop(&mut self) {
+        let _best_effort = self.lock.set_len(0);
+    }
+}
+
 fn make_folder(path: &Path, account: Account) -> Result<(), Error> {
     if !path.is_dir() {
         fs::DirBuilder::new().mode(0o700).create(path).map_err(Error::io("make", path))?;
@@ -112,11 +118,9 @@ async fn lock(folder: &Path) -> Result<File, Error> {
             Err(TryLockError::Error(cause)) => return Err(Error::io("lock", &path)(cause)),
             Err(TryLockError::WouldBlock) => {}
         }
-        let holder: i32 =
-            fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        let alive = Pid::from_raw(holder).is_some_and(|pid| test_kill_process(pid).is_ok());
-        if alive || Instant::now() > deadline {
-            return Err(Error::InUse { folder: folder.to_owned(), pid: holder.unsigned_abs() });
+        let holder = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        if process::live_name(holder).is_some() || Instant::now() > deadline {
+            return Err(Error::InUse { folder: folder.to_owned(), pid: holder });
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -23,6 +23,7 @@ mod folder;
 mod management;
 mod port;
 mod postgres;
+mod process;
 mod programs;
 mod psql;
 mod rabbit;

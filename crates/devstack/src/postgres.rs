@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::folder::Folder;
 use crate::server::{Plan, Server};
-use crate::{Error, Psql, port, programs};
+use crate::{Error, Psql, port, process, programs};
 
 /// The server's superuser.
 const USER: &str = "nuncio";
@@ -71,18 +71,7 @@ impl Postgres {
         let port = port::kept(&folder, "port")?;
         let settings = options.settings;
         let mut postgres = Self { folder, bin, settings, password, port, server: None };
-        let mut tries = 0;
-        while let Err(error) = postgres.launch().await {
-            tries += 1;
-            let Error::Ended { tail, .. } = &error else { return Err(error) };
-            if tries == TRIES || !tail.contains("in use") {
-                return Err(error);
-            }
-            if tail.contains("Address already in use") {
-                postgres.port = port::kept(&postgres.folder, "port")?;
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
+        postgres.launch_patiently(true).await?;
         Ok(postgres)
     }
 
@@ -135,20 +124,28 @@ impl Postgres {
     /// Starts the server again, with the same data on the same port, after [`Postgres::kill`] or while it runs.
     pub async fn restart(&mut self) -> Result<(), Error> {
         self.kill().await?;
-        let mut tries = 0;
+        self.launch_patiently(false).await
+    }
+
+    /// Tries again what time can mend: a port, or the remains of a crashed server, still in use.
+    async fn launch_patiently(&mut self, may_move: bool) -> Result<(), Error> {
+        let mut tries = 1;
         while let Err(error) = self.launch().await {
-            tries += 1;
-            let waiting = matches!(&error, Error::Ended { tail, .. } if tail.contains("in use"));
-            if !waiting || tries == TRIES {
+            let Error::Ended { tail, .. } = &error else { return Err(error) };
+            if tries == TRIES || !tail.contains("in use") {
                 return Err(error);
             }
+            if may_move && tail.contains("Address already in use") {
+                self.port = port::kept(&self.folder, "port")?;
+            }
+            tries += 1;
             sleep(Duration::from_millis(100)).await;
         }
         Ok(())
     }
 
     async fn launch(&mut self) -> Result<(), Error> {
-        self.clear_stale_pid().await?;
+        self.clear_stale_pid()?;
         let before = self.pid_file();
         let mut server = Server::spawn(&self.folder, &self.plan())?;
         server
@@ -196,13 +193,9 @@ impl Postgres {
     /// PostgreSQL will not start while its pid file names a live process, be it a zombie or something else by now
     /// (ids are soon reused in containers). The file then gets an id that cannot exist; the rest of it stays,
     /// because PostgreSQL finds by it whether sessions of the crashed server are still alive.
-    async fn clear_stale_pid(&self) -> Result<(), Error> {
+    fn clear_stale_pid(&self) -> Result<(), Error> {
         let (Some(pid), Some(text)) = (self.pid(), self.pid_file()) else { return Ok(()) };
-        let asked =
-            Command::new("ps").args(["-o", "stat=", "-o", "comm=", "-p", &pid.to_string()]).output().await;
-        let state =
-            asked.map(|answer| String::from_utf8_lossy(&answer.stdout).trim().to_owned()).unwrap_or_default();
-        if state.is_empty() || (state.contains("postgres") && !state.starts_with('Z')) {
+        if process::live_name(pid).is_some_and(|name| name.contains("postgres")) {
             return Ok(());
         }
         let file = self.data().join("postmaster.pid");
