@@ -3,7 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use nuncio_model::Secret;
+use sqlx::FromRow;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::{Error, Result, SecretKey, origin};
@@ -38,6 +40,26 @@ pub struct Store {
     pub(crate) read: PgPool,
     pub(crate) secret_key: Option<SecretKey>,
 }
+
+/// A database server, as it describes itself.
+#[derive(Clone, Debug, FromRow)]
+pub struct ServerReport {
+    /// Its version, like `15.4`.
+    pub version: String,
+    /// The same as a number, like 150004.
+    pub version_number: i32,
+    /// Whether it writes through to the disk.
+    pub fsync: bool,
+    /// Whether a commit waits for that.
+    pub synchronous_commit: bool,
+    /// Its time.
+    pub now: DateTime<Utc>,
+}
+
+const INSPECT: &str = "
+    select current_setting('server_version') as version, current_setting('server_version_num')::int as version_number,
+           current_setting('fsync') = 'on' as fsync, current_setting('synchronous_commit') <> 'off' as synchronous_commit,
+           clock_timestamp() as now";
 
 impl Store {
     /// Connects once; the caller decides whether to try again.
@@ -121,6 +143,14 @@ impl Store {
                 .fetch_one(&self.append)
                 .await?;
         Ok(applied == Some(known))
+    }
+
+    /// What the server says of itself.
+    ///
+    /// # Errors
+    /// `Unavailable` where it does not answer.
+    pub async fn inspect(&self) -> Result<ServerReport> {
+        Ok(sqlx::query_as(INSPECT).fetch_one(&self.append).await?)
     }
 
     /// Closes all connections, after what runs on them has ended.

@@ -19,7 +19,7 @@ mod read;
 mod retention;
 
 pub use append::{Appended, Entry, Outcome, Place, Policy};
-pub use connect::{Store, StoreOptions};
+pub use connect::{ServerReport, Store, StoreOptions};
 pub use crypto::SecretKey;
 pub use dead_letters::{DeadLetter, NewDeadLetter};
 pub use directory::{Directory, Project, SigningKey, Snapshot};

@@ -56,8 +56,7 @@ impl Store {
         sqlx::query(ONE_AT_A_TIME).execute(&mut *transaction).await?;
         let now: DateTime<Utc> = sqlx::query_scalar("select now()").fetch_one(&mut *transaction).await?;
         for family in EVENT_FAMILIES.iter().chain([&DEDUPE]) {
-            // The one before is made too, for a server whose clock was set back.
-            for n in -1..=SPANS_AHEAD {
+            for n in 0..=SPANS_AHEAD {
                 make(&mut transaction, family, now + family.span * n).await?;
             }
         }

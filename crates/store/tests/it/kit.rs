@@ -5,18 +5,18 @@ use nuncio_devstack::testkit::{self, TestDatabase};
 use nuncio_model::{Channel, Data, Draft, NamespaceSettings, Pattern, ProjectId, ProjectName, Secret};
 use nuncio_store::{Appended, Entry, NewProject, Policy, SecretKey, Store, StoreOptions};
 
-pub struct Kit {
-    pub store: Store,
-    pub project: ProjectId,
-    pub database: TestDatabase,
+pub(crate) struct Kit {
+    pub(crate) store: Store,
+    pub(crate) project: ProjectId,
+    pub(crate) database: TestDatabase,
 }
 
-pub fn options(url: &str) -> StoreOptions {
+pub(crate) fn options(url: &str) -> StoreOptions {
     let secret_key = Some(SecretKey::derive(&Secret::new("a secret of the tests")));
     StoreOptions { secret_key, ..StoreOptions::new(Secret::new(url)) }
 }
 
-pub async fn kit() -> Kit {
+pub(crate) async fn kit() -> Kit {
     let prepare = async |url: String| {
         let store = Store::connect(&options(&url)).await?;
         store.migrate().await?;
@@ -29,7 +29,7 @@ pub async fn kit() -> Kit {
     Kit { store, project, database }
 }
 
-pub async fn add_project(store: &Store, name: &str) -> ProjectId {
+pub(crate) async fn add_project(store: &Store, name: &str) -> ProjectId {
     let new = NewProject {
         name: ProjectName::parse(name).expect("a good name"),
         audience: None,
@@ -39,7 +39,7 @@ pub async fn add_project(store: &Store, name: &str) -> ProjectId {
     store.create_project(&new).await.expect("the name is free").id
 }
 
-pub fn draft(channel: &str, id: &str, data: &str) -> Draft {
+pub(crate) fn draft(channel: &str, id: &str, data: &str) -> Draft {
     Draft {
         channel: Channel::parse(channel).expect("a good channel"),
         id: id.to_owned(),
@@ -53,24 +53,24 @@ pub fn draft(channel: &str, id: &str, data: &str) -> Draft {
     }
 }
 
-pub fn entry(batch: u32, channel: &str, id: &str, data: &str) -> Entry {
+pub(crate) fn entry(batch: u32, channel: &str, id: &str, data: &str) -> Entry {
     let policy = Policy::of(&NamespaceSettings::default());
     Entry { draft: draft(channel, id, data), policy, batch }
 }
 
-pub fn patterns(texts: &[&str]) -> Vec<Pattern> {
+pub(crate) fn patterns(texts: &[&str]) -> Vec<Pattern> {
     texts.iter().map(|text| Pattern::parse(text).expect("a good pattern")).collect()
 }
 
 impl Kit {
     /// Appends entries that are batches of one each.
-    pub async fn append(&self, items: &[(&str, &str, &str)]) -> Appended {
+    pub(crate) async fn append(&self, items: &[(&str, &str, &str)]) -> Appended {
         let entries = (0..).zip(items).map(|(batch, (channel, id, data))| entry(batch, channel, id, data));
         self.store.append(self.project, entries.collect()).await.expect("the database is there")
     }
 
     /// Appends `count` events of one channel, with the ids 1, 2, 3 …
-    pub async fn fill(&self, channel: &str, count: usize) {
+    pub(crate) async fn fill(&self, channel: &str, count: usize) {
         for ids in (1..=count).collect::<Vec<_>>().chunks(500) {
             let entries = ids.iter().map(|id| entry(*id as u32, channel, &format!("{channel}-{id}"), "1"));
             self.store.append(self.project, entries.collect()).await.expect("the database is there");
@@ -78,7 +78,7 @@ impl Kit {
     }
 
     /// The log as it stands in the table: position, channel, sequence, id.
-    pub async fn dump(&self) -> Vec<(i64, String, i64, String)> {
+    pub(crate) async fn dump(&self) -> Vec<(i64, String, i64, String)> {
         let rows = self
             .database
             .run(
@@ -98,7 +98,7 @@ impl Kit {
 }
 
 /// Positions are 1, 2, 3 … and so are the sequences of each channel.
-pub fn assert_gapless(log: &[(i64, String, i64, String)]) {
+pub(crate) fn assert_gapless(log: &[(i64, String, i64, String)]) {
     let mut sequences = std::collections::HashMap::new();
     for (expected, (position, channel, sequence, _)) in (1..).zip(log) {
         assert_eq!(*position, expected, "positions have no holes and no repeats");
@@ -110,7 +110,7 @@ pub fn assert_gapless(log: &[(i64, String, i64, String)]) {
 
 impl Kit {
     /// Holds the project's lock in a transaction that does nothing more, as a process that stands still would.
-    pub async fn hold_the_lock(&self) -> sqlx::PgTransaction<'static> {
+    pub(crate) async fn hold_the_lock(&self) -> sqlx::PgTransaction<'static> {
         let options: sqlx::postgres::PgConnectOptions = self.database.url.parse().expect("a good URL");
         let options = options.options([("idle_in_transaction_session_timeout", "3s")]);
         let pool = sqlx::PgPool::connect_with(options).await.expect("the database is there");

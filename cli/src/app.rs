@@ -1,0 +1,165 @@
+//! The composition root: a node is put together here and nowhere else.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use nuncio_api::{ApiSettings, App, Parts};
+use nuncio_broker::{Broker, WakeBus};
+use nuncio_model::{Clock, Secret, ids};
+use nuncio_runtime::{Config, Health, Ops, Shutdown};
+use nuncio_store::{Directory, Role as AdminRole, SecretKey, Store, StoreOptions};
+use nuncio_worker::Worker;
+use tokio::net::TcpListener;
+
+use crate::commands::serve::Role;
+use crate::exit::{Failure, chain};
+
+/// How often the database is asked whether it is there, for `/health/ready`.
+const HEALTH_EVERY: Duration = Duration::from_secs(2);
+
+/// The sockets of a node, bound before anything else is started.
+pub(crate) struct Listeners {
+    /// For clients; a worker has none.
+    pub(crate) api: Option<TcpListener>,
+    /// For machines on the inside.
+    pub(crate) ops: TcpListener,
+}
+
+/// Where the database is, by the configuration.
+pub(crate) fn store_options(config: &Config) -> Result<StoreOptions, Failure> {
+    let url = config.database_url.clone().ok_or_else(|| {
+        Failure::Config("DATABASE_URL is not set: postgres://user:password@host/database".to_owned())
+    })?;
+    Ok(StoreOptions {
+        url: Secret::new(url),
+        append_connections: config.database_connections,
+        read_connections: config.read_connections,
+        secret_key: config.secret_key.clone().map(|text| SecretKey::derive(&Secret::new(text))),
+    })
+}
+
+/// Connects to the database, waiting for it with a word for as long as the configuration says.
+pub(crate) async fn connect_store(config: &Config) -> Result<Store, Failure> {
+    let options = store_options(config)?;
+    let connect = async || Store::connect(&options).await;
+    let store = connect
+        .retry(waiting(config.connect))
+        .when(|error| error.is_unavailable())
+        .notify(|error, _| tracing::warn!(error = chain(error), "waiting for PostgreSQL"))
+        .await?;
+    Ok(store)
+}
+
+async fn wait_for_schema(config: &Config, store: &Store) -> Result<(), Failure> {
+    let check = async || match store.is_migrated().await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::Config(
+            "the database's schema is not this program's: run `nuncio migrate`".to_owned(),
+        )),
+        Err(error) => Err(error.into()),
+    };
+    check
+        .retry(waiting(config.connect))
+        .notify(|_, _| tracing::warn!("waiting for the database's schema: run `nuncio migrate`"))
+        .await
+}
+
+async fn connect_broker(config: &Config) -> Result<Option<Broker>, Failure> {
+    let Some(url) = config.amqp_url.clone() else { return Ok(None) };
+    let broker = Broker::new(Secret::new(url), "nuncio");
+    let connect = async || broker.connect("start").await;
+    let link = connect
+        .retry(waiting(config.connect))
+        .when(|error| !error.is_final())
+        .notify(|error, _| tracing::warn!(error = chain(error), "waiting for RabbitMQ"))
+        .await
+        .map_err(|error| Failure::Unreachable(format!("RabbitMQ cannot be used: {}", chain(&error))))?;
+    link.close().await;
+    Ok(Some(broker))
+}
+
+/// Tries again more and more rarely, until this much time has passed.
+fn waiting(total: Duration) -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(5))
+        .without_max_times()
+        .with_total_delay(Some(total))
+        .with_jitter()
+}
+
+/// Starts a node of this role: everything it runs belongs to `shutdown`.
+pub(crate) async fn start(
+    config: &Config,
+    role: Role,
+    listeners: Listeners,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    shutdown: &Shutdown,
+) -> Result<(), Failure> {
+    let store = connect_store(config).await?;
+    wait_for_schema(config, &store).await?;
+    if let Some(key) = &config.admin_key {
+        store.ensure_admin_key(&Secret::new(key.clone()), "NUNCIO_ADMIN_KEY", AdminRole::Owner).await?;
+    }
+    let broker = connect_broker(config).await?;
+    let directory = Directory::load(store.clone()).await?;
+    let bus = match &config.amqp_url {
+        Some(url) => WakeBus::amqp(Secret::new(url.clone()), shutdown.stop.clone()),
+        None => WakeBus::polling(),
+    };
+    let health = Health::default();
+    let ops = Ops { health: health.clone(), metrics };
+    shutdown.spawn("ops", ops.serve(listeners.ops, shutdown.drain.clone()));
+    shutdown.spawn("settings", run_steadily(directory.clone().run(shutdown.drain.clone())));
+    shutdown.spawn("health", run_steadily(watch_health(store.clone(), health, shutdown.clone())));
+    if let Some(listener) = listeners.api {
+        let settings = api_settings(config);
+        let app = App::new(Parts {
+            store: store.clone(),
+            directory: directory.clone(),
+            bus: bus.clone(),
+            clock: Clock::system(),
+            settings: settings.clone(),
+            drain: shutdown.drain.clone(),
+            tasks: shutdown.tasks.clone(),
+        });
+        let (router, drain) = (nuncio_api::router(app), shutdown.drain.clone());
+        let serve = async move { nuncio_api::serve(listener, router, &settings, drain).await };
+        shutdown.spawn("api", run_steadily(serve));
+    }
+    if role.works() {
+        let settings = nuncio_worker::Settings {
+            node: format!("{}-{}", role.as_str(), ids::random_text(8)),
+            role: role.as_str(),
+            drain: config.drain,
+        };
+        let worker = Worker { store, broker, bus, directory, settings };
+        shutdown.spawn("worker", worker.run(shutdown.drain.clone()));
+    }
+    Ok(())
+}
+
+fn api_settings(config: &Config) -> ApiSettings {
+    ApiSettings {
+        max_body_bytes: config.max_body_bytes,
+        stalled: config.stalled,
+        graphiql: config.graphiql,
+        introspection: config.introspection,
+        ..ApiSettings::default()
+    }
+}
+
+/// A task that cannot fail, in the form that tasks have.
+async fn run_steadily(task: impl Future<Output = ()>) -> Result<(), std::convert::Infallible> {
+    task.await;
+    Ok(())
+}
+
+async fn watch_health(store: Store, health: Health, shutdown: Shutdown) {
+    loop {
+        health.note("database", store.ping().await.map_err(|error| chain(&error)));
+        if shutdown.drain.run_until_cancelled(tokio::time::sleep(HEALTH_EVERY)).await.is_none() {
+            return health.note("drain", Err("this node is draining".to_owned()));
+        }
+    }
+}

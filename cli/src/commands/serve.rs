@@ -1,0 +1,74 @@
+//! `nuncio api`, `nuncio worker` and `nuncio all`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use nuncio_runtime::shutdown::End;
+use nuncio_runtime::{Config, Shutdown, telemetry};
+use tokio::net::TcpListener;
+
+use crate::app::{self, Listeners};
+use crate::exit::Failure;
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Api,
+    Worker,
+    All,
+}
+
+impl Role {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Worker => "worker",
+            Self::All => "all",
+        }
+    }
+
+    fn serves(self) -> bool {
+        self != Self::Worker
+    }
+
+    pub(crate) fn works(self) -> bool {
+        self != Self::Api
+    }
+}
+
+/// Runs a node until it is asked to stop.
+pub(crate) async fn run(file: Option<&Path>, role: Role) -> Result<(), Failure> {
+    let config = Config::load(file)?;
+    telemetry::start_logging(&config.log, config.log_format)
+        .map_err(|error| Failure::Config(error.to_string()))?;
+    let metrics = telemetry::start_metrics().map_err(Failure::other)?;
+    app::store_options(&config)?;
+    let api = if role.serves() { Some(bind("NUNCIO_LISTEN", config.listen).await?) } else { None };
+    let listeners = Listeners { api, ops: bind("NUNCIO_OPS_LISTEN", config.ops_listen).await? };
+    let shutdown = Shutdown::default();
+    tracing::info!(role = role.as_str(), listen = %config.listen, ops = %config.ops_listen, "starting");
+    tokio::select! {
+        started = app::start(&config, role, listeners, metrics, &shutdown) => started?,
+        // Whoever gives up waiting for a server that is away must be able to stop the program.
+        _ = tokio::signal::ctrl_c() => return Ok(()),
+    }
+    tracing::info!(role = role.as_str(), "ready");
+    end(&config, &shutdown).await
+}
+
+/// Waits for the end, and says how it was.
+pub(crate) async fn end(config: &Config, shutdown: &Shutdown) -> Result<(), Failure> {
+    if shutdown.wait(config.drain).await.map_err(Failure::other)? == End::Cut {
+        tracing::warn!("not everything was finished in NUNCIO_DRAIN_SECONDS");
+    }
+    if shutdown.failed() {
+        return Err(Failure::Other("a part of this process died; the log says which".to_owned()));
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| Failure::Config(format!("{key}: cannot listen on {address}: {error}")))
+}
