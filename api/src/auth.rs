@@ -34,7 +34,9 @@ pub fn authenticate(app: &App, credentials: &str) -> Result<Arc<Identity>, ApiEr
         return Err(ApiError::unauthenticated("the credentials are longer than 8192 bytes"));
     }
     if credentials.starts_with(ADMIN_KEY) {
-        return Err(ApiError::unauthenticated("admin keys open the admin API alone; use an API key or a token"));
+        return Err(ApiError::unauthenticated(
+            "admin keys open the admin API alone; use an API key or a token",
+        ));
     }
     if credentials.starts_with(API_KEY) {
         return of_api_key(app, credentials).map(Arc::new);
@@ -88,7 +90,9 @@ impl FromRequestParts<Arc<App>> for StreamCaller {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let in_header = bearer::from_header(&parts.headers)?.map(str::to_owned);
         let text = match (in_header, bearer::from_query(parts.uri.query())?) {
-            (Some(_), Some(_)) => return Err(ApiError::unauthenticated("the request carries two credentials")),
+            (Some(_), Some(_)) => {
+                return Err(ApiError::unauthenticated("the request carries two credentials"));
+            }
             (Some(text), None) | (None, Some(text)) => text,
             (None, None) => return Err(bearer::missing()),
         };
@@ -139,7 +143,9 @@ impl Admin {
     pub fn may_change(&self) -> Result<(), ApiError> {
         match self.0.role {
             Role::Owner | Role::Admin => Ok(()),
-            Role::Viewer => Err(ApiError::forbidden("this admin key may look and not change: its role is viewer")),
+            Role::Viewer => {
+                Err(ApiError::forbidden("this admin key may look and not change: its role is viewer"))
+            }
         }
     }
 
@@ -150,7 +156,9 @@ impl Admin {
     pub fn is_owner(&self) -> Result<(), ApiError> {
         match self.0.role {
             Role::Owner => Ok(()),
-            Role::Admin | Role::Viewer => Err(ApiError::forbidden("only an admin key with the role owner may do this")),
+            Role::Admin | Role::Viewer => {
+                Err(ApiError::forbidden("only an admin key with the role owner may do this"))
+            }
         }
     }
 }
@@ -160,7 +168,11 @@ impl FromRequestParts<Arc<App>> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let text = bearer::from_header(&parts.headers)?.ok_or_else(bearer::missing)?;
-        let refused = || ApiError::unauthenticated("an admin key (na_…) that is known and neither revoked nor expired is needed");
+        let refused = || {
+            ApiError::unauthenticated(
+                "an admin key (na_…) that is known and neither revoked nor expired is needed",
+            )
+        };
         if text.len() > MAX_CREDENTIALS_BYTES {
             return Err(refused());
         }

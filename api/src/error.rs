@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use nuncio_model::Code;
 use nuncio_model::channel::NameError;
 use nuncio_model::cursor::CursorError;
 use nuncio_model::event::EventError;
-use nuncio_model::Code;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// How long a client should wait before it tries again when a needed server is away.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ pub struct ApiError {
     /// What is wrong with single fields or items of the request.
     pub fields: Vec<FieldError>,
     /// More members of the problem, such as `oldest` and `newest` of a cursor error.
-    pub members: Map<String, Value>,
+    pub members: Vec<(String, Value)>,
     /// The HTTP status, where it says more than the code does.
     status: Option<StatusCode>,
     /// What the log is told and the client is not.
@@ -51,7 +51,7 @@ pub struct FieldError {
 impl ApiError {
     /// An error with this code and a sentence for the client.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        let (fields, members) = (Vec::new(), Map::new());
+        let (fields, members) = (Vec::new(), Vec::new());
         Self { code, detail: detail.into(), fields, members, status: None, cause: None }
     }
 
@@ -77,7 +77,8 @@ impl ApiError {
 
     /// A defect of ours; only the log is told what it was.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::new(Code::Internal, "Nuncio could not do this; its log has more under the request id").caused_by(cause)
+        Self::new(Code::Internal, "Nuncio could not do this; its log has more under the request id")
+            .caused_by(cause)
     }
 
     /// A needed server is away or too busy.
@@ -88,7 +89,12 @@ impl ApiError {
     /// Adds a wrong field.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
-        self.fields.push(FieldError { field: field.into(), message: message.into(), index: None, code: None });
+        self.fields.push(FieldError {
+            field: field.into(),
+            message: message.into(),
+            index: None,
+            code: None,
+        });
         self
     }
 
@@ -103,7 +109,7 @@ impl ApiError {
     /// Adds a member to the problem, or to GraphQL's `extensions`.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.to_owned(), value.into());
+        self.members.push((name.to_owned(), value.into()));
         self
     }
 
@@ -136,7 +142,9 @@ impl ApiError {
             Code::Unauthenticated => StatusCode::UNAUTHORIZED,
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::NotFound => StatusCode::NOT_FOUND,
-            Code::Conflict | Code::IdConflict | Code::ResumedElsewhere | Code::LeaseLost => StatusCode::CONFLICT,
+            Code::Conflict | Code::IdConflict | Code::ResumedElsewhere | Code::LeaseLost => {
+                StatusCode::CONFLICT
+            }
             Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Code::CursorExpired => StatusCode::GONE,
             Code::RateLimited | Code::TooManyOperations => StatusCode::TOO_MANY_REQUESTS,
@@ -155,8 +163,12 @@ impl ApiError {
         let cause = self.cause.as_deref().map(causes).unwrap_or_default();
         match self.code {
             Code::Internal => tracing::error!(request_id, cause, "a request failed by a defect"),
-            Code::Unavailable => tracing::warn!(request_id, cause, detail = self.detail, "a request could not be served"),
-            _ => tracing::debug!(request_id, code = %self.code, detail = self.detail, "a request was refused"),
+            Code::Unavailable => {
+                tracing::warn!(request_id, cause, detail = self.detail, "a request could not be served")
+            }
+            _ => {
+                tracing::debug!(request_id, code = %self.code, detail = self.detail, "a request was refused")
+            }
         }
     }
 }

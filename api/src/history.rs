@@ -81,7 +81,9 @@ impl HistoryPage {
             }
             cloudevents::write(event, &mut out);
         }
-        out.extend_from_slice(format!(r#"],"cursor":"{}","hasMore":{}}}"#, self.cursor, self.has_more).as_bytes());
+        out.extend_from_slice(
+            format!(r#"],"cursor":"{}","hasMore":{}}}"#, self.cursor, self.has_more).as_bytes(),
+        );
         out
     }
 }
@@ -101,7 +103,8 @@ impl Wanted {
         let forward = after.is_some() || since.is_some() || wait.is_some();
         if before.is_some() || last.is_some() {
             if forward || (first.is_some() && last.is_some()) {
-                let detail = "before and last read back; after, since and wait read on: only one way at a time";
+                let detail =
+                    "before and last read back; after, since and wait read on: only one way at a time";
                 return Err(ApiError::invalid(detail));
             }
             return Ok(Self::Back { before, last: last.or(first).unwrap_or(DEFAULT_PAGE) });
@@ -111,9 +114,16 @@ impl Wanted {
         Ok(Self::Forward { start, first: first.unwrap_or(DEFAULT_PAGE), wait: wait.map(Duration::from_secs) })
     }
 
-    async fn read(&self, app: &App, project: ProjectId, patterns: Arc<[Pattern]>) -> Result<HistoryPage, ApiError> {
+    async fn read(
+        &self,
+        app: &App,
+        project: ProjectId,
+        patterns: Arc<[Pattern]>,
+    ) -> Result<HistoryPage, ApiError> {
         match self {
-            Self::Back { before, last } => page_back(&app.store, project, &patterns, before.as_deref(), *last).await,
+            Self::Back { before, last } => {
+                page_back(&app.store, project, &patterns, before.as_deref(), *last).await
+            }
             Self::Forward { start, first, wait } => {
                 let page = page_on(&app.store, project, &patterns, start.as_ref(), *first).await?;
                 match wait {
@@ -221,13 +231,22 @@ mod tests {
         for (query, expected) in [
             ("", Wanted::Forward { start: None, first: 100, wait: None }),
             ("after=x&first=5", Wanted::Forward { start: after, first: 5, wait: None }),
-            ("wait=3", Wanted::Forward { start: Some(Start::Now), first: 100, wait: Some(Duration::from_secs(3)) }),
+            (
+                "wait=3",
+                Wanted::Forward { start: Some(Start::Now), first: 100, wait: Some(Duration::from_secs(3)) },
+            ),
             ("last=7", Wanted::Back { before: None, last: 7 }),
             ("before=x&first=7", Wanted::Back { before: Some("x".to_owned()), last: 7 }),
         ] {
             assert_eq!(wanted(query).expect(query), expected);
         }
-        for bad in ["after=x&last=1", "after=x&before=y", "last=1&first=1", "wait=1&last=1", "after=x&since=2026-01-31T12:00:00Z"] {
+        for bad in [
+            "after=x&last=1",
+            "after=x&before=y",
+            "last=1&first=1",
+            "wait=1&last=1",
+            "after=x&since=2026-01-31T12:00:00Z",
+        ] {
             assert!(wanted(bad).is_err(), "{bad}");
         }
     }

@@ -89,7 +89,8 @@ pub(crate) fn frame() -> utoipa::openapi::OpenApi {
 
 /// The whole document, as it is served and as it is committed in `docs/openapi.json`.
 pub fn openapi_json() -> String {
-    let mut text = crate::router::documented().to_openapi().to_pretty_json().expect("the document has a JSON form");
+    let mut text =
+        crate::router::documented().to_openapi().to_pretty_json().expect("the document has a JSON form");
     text.push('\n');
     text
 }

@@ -1,5 +1,6 @@
 //! The last step of every HTTP answer: errors become `application/problem+json` with the request's id.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -9,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use nuncio_model::Code;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tower_http::request_id::RequestId;
 
 use crate::error::{ApiError, FieldError};
@@ -30,7 +31,7 @@ struct Problem<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
     #[serde(flatten)]
-    members: &'a Map<String, Value>,
+    members: BTreeMap<&'a str, &'a Value>,
 }
 
 /// Gives every error its body and logs it, once.
@@ -56,7 +57,8 @@ pub fn id_of(request: &Request) -> String {
 /// The routing, the extractors and the layers of the libraries refuse in plain text; this is the same in our form.
 fn refused_by_a_library(response: &Response) -> Option<ApiError> {
     let status = response.status();
-    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type =
+        response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let theirs = content_type.is_empty() || content_type.starts_with("text/plain");
     if !theirs || !(status.is_client_error() || status.is_server_error()) {
         return None;
@@ -81,7 +83,7 @@ fn render(error: &ApiError, request_id: &str, old: &HeaderMap) -> Response {
         code: error.code.as_str(),
         request_id,
         errors: &error.fields,
-        members: &error.members,
+        members: error.members.iter().map(|(name, value)| (name.as_str(), value)).collect(),
     };
     let body = serde_json::to_vec(&problem).expect("a problem holds only what has a JSON form");
     let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body).into_response();

@@ -20,8 +20,8 @@ use tokio_util::task::TaskTracker;
 use crate::error::ApiError;
 use lane::{Job, Lane};
 
-pub use http::{PublishedEvents, to_channel, to_channels};
 pub(crate) use http::{__path_to_channel, __path_to_channels};
+pub use http::{PublishedEvents, to_channel, to_channels};
 
 /// Gathers what concurrent requests publish into few commits.
 ///
@@ -67,7 +67,11 @@ impl Publisher {
     ///
     /// # Errors
     /// See [`PublishError`].
-    pub async fn publish(&self, project: &Project, drafts: Vec<Draft>) -> Result<Vec<Published>, PublishError> {
+    pub async fn publish(
+        &self,
+        project: &Project,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<Published>, PublishError> {
         if drafts.is_empty() {
             return Ok(Vec::new());
         }
@@ -131,7 +135,10 @@ impl Drop for Abandon<'_> {
 fn check(project: &Project, drafts: &[Draft]) -> Result<(), PublishError> {
     if drafts.len() > MAX_BATCH_EVENTS {
         let message = format!("more than {MAX_BATCH_EVENTS} events in one request");
-        return Err(PublishError::Rejected(vec![(MAX_BATCH_EVENTS, EventError { code: Code::TooLarge, message })]));
+        return Err(PublishError::Rejected(vec![(
+            MAX_BATCH_EVENTS,
+            EventError { code: Code::TooLarge, message },
+        )]));
     }
     let verdict = |draft: &Draft| draft.check(project.settings(&draft.channel)).err();
     let bad: Vec<_> = drafts.iter().enumerate().filter_map(|(i, draft)| Some((i, verdict(draft)?))).collect();
@@ -143,7 +150,9 @@ impl From<PublishError> for ApiError {
         match error {
             PublishError::Rejected(bad) => rejected(&bad),
             PublishError::Busy => Self::unavailable("more is being published than can be stored; try again"),
-            PublishError::Gone => Self::unavailable("the node could not finish this; publish again under the same ids"),
+            PublishError::Gone => {
+                Self::unavailable("the node could not finish this; publish again under the same ids")
+            }
             PublishError::Store(error) if error.is_unavailable() => {
                 let detail = "the database cannot be reached; publish again under the same ids";
                 Self::unavailable(detail).caused_by(error)

@@ -86,7 +86,8 @@ impl Reading {
             let error = ApiError::invalid("the query must name the channels to read");
             return Err(error.field("channel", format!("must be given 1 to {MAX_CHANNELS} times")));
         }
-        let mut patterns = self.channels.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let mut patterns =
+            self.channels.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>()?;
         patterns.sort();
         patterns.dedup();
         Ok(patterns)
@@ -117,7 +118,8 @@ mod tests {
 
     #[test]
     fn a_query_is_read_whole() {
-        let reading = Reading::parse(Some("channel=a&channel=orders.%23&after=x&last=5&events=typed&_=1")).expect("good");
+        let reading = Reading::parse(Some("channel=a&channel=orders.%23&after=x&last=5&events=typed&_=1"))
+            .expect("good");
         assert_eq!(reading.patterns().expect("good patterns").len(), 2);
         let (after, last) = (Some("x".to_owned()), Some(5));
         let channels = vec!["a".to_owned(), "orders.#".to_owned()];
@@ -126,7 +128,8 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_told_at_once() {
-        let error = Reading::parse(Some("first=0&last=-1&since=now&wait=1e9&after=a&after=b")).expect_err("all bad");
+        let error =
+            Reading::parse(Some("first=0&last=-1&since=now&wait=1e9&after=a&after=b")).expect_err("all bad");
         let fields: Vec<_> = error.fields.iter().map(|field| field.field.as_str()).collect();
         assert_eq!(fields, ["first", "last", "since", "wait", "after"]);
         assert_eq!(Reading::parse(Some("filter=true")).expect_err("later").code, Code::InvalidFilter);

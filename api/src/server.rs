@@ -34,7 +34,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// HTTP/1.1 only, with upgrades. It ends when the last request has: streams must end by themselves when the node is to
 /// stop, and the deadline for all this is the caller's.
-pub async fn serve(listener: TcpListener, router: Router, settings: &ApiSettings, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: &ApiSettings,
+    shutdown: CancellationToken,
+) {
     let seats = Seats::new(settings);
     let connections = TaskTracker::new();
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {

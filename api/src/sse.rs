@@ -94,7 +94,7 @@ fn start(headers: &HeaderMap, reading: Reading) -> Result<Start, ApiError> {
 /// Whether the client wants a stream rather than a page.
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|range| {
-        range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENT_STREAM)
-    })
+    accepted
+        .flat_map(|value| value.split(','))
+        .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENT_STREAM))
 }

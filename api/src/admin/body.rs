@@ -86,12 +86,16 @@ mod tests {
     #[test]
     fn a_patch_changes_what_it_names() {
         let settings = patched(json!({"retentionSeconds": null, "signals": false})).expect("good");
-        assert_eq!((settings.retention_seconds, settings.signals, settings.dedupe_seconds), (None, false, 86_400));
+        assert_eq!(
+            (settings.retention_seconds, settings.signals, settings.dedupe_seconds),
+            (None, false, 86_400)
+        );
     }
 
     #[test]
     fn the_wrong_field_is_named() {
-        for (changes, field) in [(json!({"signal": true}), "signal"), (json!({"presence": "x"}), "presence")] {
+        for (changes, field) in [(json!({"signal": true}), "signal"), (json!({"presence": "x"}), "presence")]
+        {
             let error = patched(changes).expect_err("wrong");
             assert_eq!(error.fields.first().map(|f| f.field.as_str()), Some(field), "{error:?}");
         }

@@ -1,5 +1,10 @@
 //! `/admin/v1/projects/{project}/dead-letters`: messages that could not become events.
 
+#![expect(
+    unused_qualifications,
+    reason = "utoipa writes a path before the types of queries, at their own place"
+)]
+
 use std::sync::Arc;
 
 use axum::Json;

@@ -228,7 +228,9 @@ impl Settings {
         }
         let rights = &self.rights;
         let lists = [&rights.subscribe, &rights.publish, &rights.signal, &rights.presence, &rights.consume];
-        if lists.iter().any(|list| list.len() > MAX_RIGHTS) || rights.consume.iter().any(|name| name.contains('\0')) {
+        if lists.iter().any(|list| list.len() > MAX_RIGHTS)
+            || rights.consume.iter().any(|name| name.contains('\0'))
+        {
             error = error.field("rights", "holds a list of more than 200, or a name that is none");
         }
         if !self.expires_at.is_none_or(is_writable) {

@@ -69,7 +69,12 @@ impl Paging {
 
 impl<T> List<T> {
     /// A page of rows that were asked for with one more than `limit`: the one more tells that there is a next page.
-    pub(super) fn of<R>(mut rows: Vec<R>, limit: usize, key: impl Fn(&R) -> String, item: impl Fn(R) -> T) -> Self {
+    pub(super) fn of<R>(
+        mut rows: Vec<R>,
+        limit: usize,
+        key: impl Fn(&R) -> String,
+        item: impl Fn(R) -> T,
+    ) -> Self {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next_page_token = rows.last().filter(|_| more).map(|row| URL_SAFE_NO_PAD.encode(key(row)));

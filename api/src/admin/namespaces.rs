@@ -49,9 +49,10 @@ impl From<Namespace> for Shown {
 }
 
 /// A namespace to be made: its name and any of its settings; those left out are the project's defaults.
+///
+/// It describes the body, whose fields are judged one by one.
 #[derive(Serialize, ToSchema)]
 #[schema(as = NewNamespace)]
-#[expect(dead_code, reason = "describes a body whose fields are judged one by one")]
 pub(super) struct New {
     /// The first segment of its channels.
     name: String,
@@ -163,7 +164,11 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn find(app: &App, project: &str, name: &str) -> Result<(nuncio_model::ProjectId, Namespace), ApiError> {
+async fn find(
+    app: &App,
+    project: &str,
+    name: &str,
+) -> Result<(nuncio_model::ProjectId, Namespace), ApiError> {
     let project = super::project(app, project).await?;
     if !namespace::is_name(name) {
         return Err(ApiError::not_found("namespace"));
@@ -172,7 +177,8 @@ async fn find(app: &App, project: &str, name: &str) -> Result<(nuncio_model::Pro
 }
 
 fn check(settings: &NamespaceSettings) -> Result<(), ApiError> {
-    let error = settings.problems().into_iter().fold(bad(), |error, (field, message)| error.field(field, message));
+    let error =
+        settings.problems().into_iter().fold(bad(), |error, (field, message)| error.field(field, message));
     if error.fields.is_empty() { Ok(()) } else { Err(error) }
 }
 

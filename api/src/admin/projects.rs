@@ -1,5 +1,10 @@
 //! `/admin/v1/projects`: tenants.
 
+#![expect(
+    unused_qualifications,
+    reason = "utoipa writes a path before the types of queries, at their own place"
+)]
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -138,9 +143,14 @@ async fn list(
     post, path = "/admin/v1/projects", tag = "projects", request_body = New,
     responses((status = 201, body = Shown), (status = "4XX", body = Problem))
 )]
-async fn create(State(app): State<Arc<App>>, admin: Admin, Body(new): Body<New>) -> Result<Response, ApiError> {
+async fn create(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Body(new): Body<New>,
+) -> Result<Response, ApiError> {
     admin.may_change()?;
-    let settings = Settings { audience: new.audience, allowed_origins: new.allowed_origins, defaults: new.defaults };
+    let settings =
+        Settings { audience: new.audience, allowed_origins: new.allowed_origins, defaults: new.defaults };
     let name = ProjectName::parse(&new.name).map_err(|error| bad().field("name", error.to_string()))?;
     settings.check()?;
     let Settings { audience, allowed_origins, defaults } = settings;
@@ -154,7 +164,11 @@ async fn create(State(app): State<Arc<App>>, admin: Admin, Body(new): Body<New>)
     get, path = "/admin/v1/projects/{project}", tag = "projects", params(("project" = String, Path)),
     responses((status = 200, body = Shown), (status = "4XX", body = Problem))
 )]
-async fn get(State(app): State<Arc<App>>, _admin: Admin, Path(name): Path<String>) -> Result<Response, ApiError> {
+async fn get(
+    State(app): State<Arc<App>>,
+    _admin: Admin,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
     let project = super::project(&app, &name).await?;
     Ok(etag::ok(project.version, Shown::from(&*project)))
 }
@@ -215,11 +229,15 @@ impl Settings {
     fn check(&self) -> Result<(), ApiError> {
         let mut error = bad();
         // `nuncio:` names projects: with such an audience, one project would take the tokens of another.
-        let audience_ok = |text: &str| (1..=MAX_TEXT_BYTES).contains(&text.len()) && !text.starts_with("nuncio:");
+        let audience_ok =
+            |text: &str| (1..=MAX_TEXT_BYTES).contains(&text.len()) && !text.starts_with("nuncio:");
         if !self.audience.as_deref().is_none_or(|text| audience_ok(text) && is_plain(text)) {
-            error = error.field("audience", "must be null, or 1 to 256 bytes that do not begin with `nuncio:`");
+            error =
+                error.field("audience", "must be null, or 1 to 256 bytes that do not begin with `nuncio:`");
         }
-        if self.allowed_origins.len() > MAX_ORIGINS || !self.allowed_origins.iter().all(|text| is_origin(text)) {
+        if self.allowed_origins.len() > MAX_ORIGINS
+            || !self.allowed_origins.iter().all(|text| is_origin(text))
+        {
             error = error.field("allowedOrigins", "must be at most 100 of `*` or `https://host[:port]`");
         }
         for (field, message) in self.defaults.problems() {
@@ -231,7 +249,10 @@ impl Settings {
 
 /// `*`, or scheme, host and port as a browser writes them (RFC 6454): a path or a slash would never match.
 fn is_origin(text: &str) -> bool {
-    let host = text.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https")).map(|(_, host)| host);
+    let host = text
+        .split_once("://")
+        .filter(|(scheme, _)| matches!(*scheme, "http" | "https"))
+        .map(|(_, host)| host);
     let host_ok = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', '*']));
     text == "*" || (text.len() <= MAX_TEXT_BYTES && host_ok && is_plain(text))
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use nuncio_model::{Code, Secret, ids};
 use nuncio_store::Error as StoreError;
 use serde::{Deserialize, Serialize};
@@ -72,7 +72,11 @@ async fn list(
 ) -> Result<Json<List<Shown>>, ApiError> {
     let project = super::project(&app, &project).await?;
     let keys = project.signing_keys.iter();
-    let shown = |kid: &String, algorithm: &String| Shown { kid: kid.clone(), algorithm: algorithm.clone(), secret: None };
+    let shown = |kid: &String, algorithm: &String| Shown {
+        kid: kid.clone(),
+        algorithm: algorithm.clone(),
+        secret: None,
+    };
     let rows = keys.map(|key| shown(&key.kid, &key.algorithm)).collect();
     Ok(Json(List::of(rows, usize::MAX, |key| key.kid.clone(), |key| key)))
 }
@@ -128,7 +132,8 @@ impl New {
 fn without_secret_key(error: StoreError) -> ApiError {
     match error {
         StoreError::Unreadable(_) => {
-            ApiError::new(Code::Conflict, "secrets can be stored once NUNCIO_SECRET_KEY is set").caused_by(error)
+            ApiError::new(Code::Conflict, "secrets can be stored once NUNCIO_SECRET_KEY is set")
+                .caused_by(error)
         }
         other => other.into(),
     }

@@ -18,7 +18,9 @@ pub(super) fn from_header(headers: &HeaderMap) -> Result<Option<&str>, ApiError>
     }
     let (scheme, text) = value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
     if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(ApiError::unauthenticated("the Authorization header must be: Bearer, a space, and a key or token"));
+        return Err(ApiError::unauthenticated(
+            "the Authorization header must be: Bearer, a space, and a key or token",
+        ));
     }
     Ok(Some(text.trim()))
 }
@@ -35,12 +37,16 @@ pub(super) fn from_query(query: Option<&str>) -> Result<Option<String>, ApiError
         return Err(ApiError::unauthenticated("access_token is given twice"));
     }
     if token.starts_with(API_KEY) || token.starts_with(ADMIN_KEY) {
-        return Err(ApiError::unauthenticated("a key must not stand in a URL: make a new key, and use a token here"));
+        return Err(ApiError::unauthenticated(
+            "a key must not stand in a URL: make a new key, and use a token here",
+        ));
     }
     Ok(Some(token))
 }
 
 /// There are no credentials at all.
 pub(super) fn missing() -> ApiError {
-    ApiError::unauthenticated("the request needs an Authorization header: Bearer, a space, and a key or token")
+    ApiError::unauthenticated(
+        "the request needs an Authorization header: Bearer, a space, and a key or token",
+    )
 }

@@ -44,7 +44,8 @@ struct Claims {
 /// # Errors
 /// `UNAUTHENTICATED`, with a sentence for whoever makes the tokens.
 pub(super) fn read(snapshot: &Snapshot, token: &str, now: DateTime<Utc>) -> Result<Identity, ApiError> {
-    let header = jsonwebtoken::decode_header(token).map_err(|_| refused("is no key and no JSON Web Token"))?;
+    let header =
+        jsonwebtoken::decode_header(token).map_err(|_| refused("is no key and no JSON Web Token"))?;
     // RFC 7515, section 4.1.11: an extension that is said to be critical and is not known voids the token.
     if header.crit.is_some() {
         return Err(refused("has a `crit` header, and none is understood"));
@@ -56,7 +57,8 @@ pub(super) fn read(snapshot: &Snapshot, token: &str, now: DateTime<Utc>) -> Resu
     if claims.sub.is_empty() || claims.sub.len() > MAX_SUBJECT_BYTES {
         return Err(refused("needs a `sub` of 1 to 256 bytes"));
     }
-    let rights = Rights::parse(&claims.nuncio).map_err(|error| refused(&format!("has a bad `nuncio` claim: {error}")))?;
+    let rights = Rights::parse(&claims.nuncio)
+        .map_err(|error| refused(&format!("has a bad `nuncio` claim: {error}")))?;
     Ok(Identity {
         project: project.id,
         project_name: project.name.clone(),
@@ -68,14 +70,15 @@ pub(super) fn read(snapshot: &Snapshot, token: &str, now: DateTime<Utc>) -> Resu
 
 /// The one project that `aud` names; the signature is then checked with the keys of that project alone.
 fn project_of<'a>(snapshot: &'a Snapshot, token: &str) -> Result<&'a Project, ApiError> {
-    let claims: Unverified =
-        jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| refused("has claims that cannot be read"))?;
+    let claims: Unverified = jsonwebtoken::dangerous::insecure_decode_claims(token)
+        .map_err(|_| refused("has claims that cannot be read"))?;
     let audiences = match claims.aud {
         Some(Audience::One(one)) => vec![one],
         Some(Audience::Many(many)) => many,
         None => return Err(refused("needs an `aud` that holds `nuncio:` and the project's name")),
     };
-    let mut named = snapshot.projects().filter(|project| audiences.iter().any(|audience| is_audience(project, audience)));
+    let mut named =
+        snapshot.projects().filter(|project| audiences.iter().any(|audience| is_audience(project, audience)));
     match (named.next(), named.next()) {
         (Some(project), None) => Ok(project),
         (Some(_), Some(_)) => Err(refused("has an `aud` that names more than one project")),
@@ -111,7 +114,9 @@ fn verify(project: &Project, key: &SigningKey, token: &str) -> Result<Claims, Ap
     let data = jsonwebtoken::decode::<Claims>(token, &decoding, &validation);
     data.map(|data| data.claims).map_err(|error| match error.kind() {
         jsonwebtoken::errors::ErrorKind::MissingRequiredClaim(claim) => refused(&format!("needs `{claim}`")),
-        jsonwebtoken::errors::ErrorKind::Json(_) => refused("needs `sub`, `exp` and `aud`, and one of its claims is missing or of a wrong form"),
+        jsonwebtoken::errors::ErrorKind::Json(_) => {
+            refused("needs `sub`, `exp` and `aud`, and one of its claims is missing or of a wrong form")
+        }
         _ => unverified(),
     })
 }

@@ -25,7 +25,8 @@ pub(super) type Events = Vec<Result<Draft, EventError>>;
 pub(super) fn read(headers: &HeaderMap, body: &Bytes, channel: Option<&Channel>) -> Result<Events, ApiError> {
     let incoming = incoming(headers, body)?;
     if incoming.len() > MAX_BATCH_EVENTS {
-        let detail = format!("the request holds {} events; at most {MAX_BATCH_EVENTS} are taken", incoming.len());
+        let detail =
+            format!("the request holds {} events; at most {MAX_BATCH_EVENTS} are taken", incoming.len());
         return Err(ApiError::new(Code::TooLarge, detail));
     }
     Ok(incoming.into_iter().map(|event| into_draft(event?, channel)).collect())
@@ -33,21 +34,30 @@ pub(super) fn read(headers: &HeaderMap, body: &Bytes, channel: Option<&Channel>)
 
 fn incoming(headers: &HeaderMap, body: &Bytes) -> Result<Vec<Result<Incoming, EventError>>, ApiError> {
     let content_type = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence =
+        content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
         "application/cloudevents-batch+json" => Ok(must_be_cloudevents(Incoming::batch_from_json(body)?)),
         "application/cloudevents+json" => Ok(must_be_cloudevents(vec![Incoming::from_json(body)])),
-        _ if essence.starts_with("application/cloudevents") => Err(unsupported("CloudEvents are taken as JSON")),
+        _ if essence.starts_with("application/cloudevents") => {
+            Err(unsupported("CloudEvents are taken as JSON"))
+        }
         _ if headers.contains_key("ce-specversion") => Ok(vec![binary(headers, content_type, body)]),
         _ if essence.is_empty() || is_json_type(&essence) => json(body),
-        _ => Err(unsupported("send application/json, or CloudEvents over HTTP (binary, structured or batch)")),
+        _ => {
+            Err(unsupported("send application/json, or CloudEvents over HTTP (binary, structured or batch)"))
+        }
     }
 }
 
 /// An event, or an array of them.
 fn json(body: &Bytes) -> Result<Vec<Result<Incoming, EventError>>, ApiError> {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first == Some(&b'[') { Ok(Incoming::batch_from_json(body)?) } else { Ok(vec![Incoming::from_json(body)]) }
+    if first == Some(&b'[') {
+        Ok(Incoming::batch_from_json(body)?)
+    } else {
+        Ok(vec![Incoming::from_json(body)])
+    }
 }
 
 /// What says it is a CloudEvent must keep the rules of CloudEvents; the shorter form is for `application/json`.

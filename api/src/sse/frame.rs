@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn an_event_is_one_frame_whatever_its_type() {
-        for (r#type, named) in [("order", true), ("a\nid: x", false), ("nuncio.gap", false), ("error", false)] {
+        for (r#type, named) in [("order", true), ("a\nid: x", false), ("nuncio.gap", false), ("error", false)]
+        {
             let frame = text(|out| event(out, &event_of_type(r#type), true));
             assert_eq!(frame.contains("\nevent: "), named, "{frame}");
             assert_eq!(frame.matches("\n").count(), if named { 4 } else { 3 }, "{frame}");
@@ -141,7 +142,9 @@ mod tests {
         );
         assert_eq!(
             text(|out| gap(out, &hole)),
-            format!("event: nuncio.gap\ndata: {{\"reason\":\"CURSOR_EXPIRED\",\"from\":null,\"to\":\"{CURSOR}\"}}\n\n")
+            format!(
+                "event: nuncio.gap\ndata: {{\"reason\":\"CURSOR_EXPIRED\",\"from\":null,\"to\":\"{CURSOR}\"}}\n\n"
+            )
         );
         assert_eq!(beat(Some(CURSOR)), format!(":\nid: {CURSOR}\n\n"));
     }

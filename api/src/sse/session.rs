@@ -136,7 +136,8 @@ impl Session {
     }
 
     async fn meet(&mut self) -> Met {
-        let ends_in = self.identity.expires_at.map(|end| (end - self.app.clock.now()).to_std().unwrap_or_default());
+        let ends_in =
+            self.identity.expires_at.map(|end| (end - self.app.clock.now()).to_std().unwrap_or_default());
         let Phase::Live(reader) = &mut self.phase else { return Met::Draining };
         tokio::select! {
             biased;

@@ -1,0 +1,181 @@
+//! A whole api node on a free port, with a database of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nuncio_api::{ApiSettings, App, Parts, mint_token};
+use nuncio_broker::WakeBus;
+use nuncio_devstack::testkit::{self, TestDatabase};
+use nuncio_model::rights::RightsText;
+use nuncio_model::{Clock, NamespaceSettings, ProjectName, Rights, Secret};
+use nuncio_store::{Directory, NewApiKey, NewProject, Project, Role, SecretKey, Store, StoreOptions};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The name of the template database; change it with what `migrate` does in tests.
+const TEMPLATE: &str = "nuncio_api_tests";
+/// The id of each project's signing key.
+pub(crate) const KID: &str = "main";
+/// How long a test waits for what must come.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A node that serves until it is dropped.
+pub(crate) struct Node {
+    pub(crate) app: Arc<App>,
+    pub(crate) address: String,
+    /// An admin key with the role owner.
+    pub(crate) admin: String,
+    http: reqwest::Client,
+    pub(crate) database: TestDatabase,
+}
+
+/// A project with a key that may do everything.
+pub(crate) struct Tenant {
+    pub(crate) name: ProjectName,
+    pub(crate) key: String,
+}
+
+/// An answer, read whole.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) async fn of(response: Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self { status, headers, text: response.text().await.expect("a body of text") }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// Checks that this is a problem with the code, in the form that all have.
+    #[track_caller]
+    pub(crate) fn expect_problem(self, status: u16, code: &str) -> Value {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
+        let request_id = self.header("x-request-id").to_owned();
+        let problem = self.expect(status);
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["requestId"], request_id, "{problem}");
+        problem
+    }
+}
+
+impl Node {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(ApiSettings::default()).await
+    }
+
+    pub(crate) async fn start_with(settings: ApiSettings) -> Self {
+        let migrate = async |url: String| {
+            let store = Store::connect(&StoreOptions::new(Secret::new(url))).await?;
+            store.migrate().await?;
+            store.close().await;
+            Ok::<(), nuncio_store::Error>(())
+        };
+        let database = testkit::database(TEMPLATE, migrate).await.expect("a database");
+        let secret_key = Some(SecretKey::derive(&Secret::new("0123456789abcdef0123456789abcdef")));
+        let options = StoreOptions { secret_key, ..StoreOptions::new(Secret::new(database.url.clone())) };
+        let store = Store::connect(&options).await.expect("the database is there");
+        let admin = store.create_admin_key("tests", Role::Owner).await.expect("a key").expose().to_owned();
+        let directory = Directory::load(store.clone()).await.expect("the settings");
+        let clock = Clock::fixed(Clock::system().now());
+        let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let bus = WakeBus::memory();
+        let app = App::new(Parts { store, directory, bus, clock, settings: settings.clone(), drain, tasks });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let (router, stop) = (nuncio_api::router(app.clone()), app.drain.clone());
+        tokio::spawn(async move { nuncio_api::serve(listener, router, &settings, stop).await });
+        Self { app, address, admin, http: reqwest::Client::new(), database }
+    }
+
+    /// A project whose key may do everything.
+    pub(crate) async fn tenant(&self, name: &str) -> Tenant {
+        let name = ProjectName::parse(name).expect("a good name");
+        let (audience, allowed_origins, defaults) = (None, Vec::new(), NamespaceSettings::default());
+        let new = NewProject { name: name.clone(), audience, allowed_origins, defaults };
+        let project = self.app.store.create_project(&new).await.expect("a new project").id;
+        let secret = Secret::new(format!("{name}-0123456789abcdef0123456789abcdef"));
+        self.app.store.create_signing_key(project, KID, "HS256", &secret).await.expect("a new signing key");
+        self.refresh().await;
+        let key = self.key(&name, Rights::everything()).await;
+        Tenant { name, key }
+    }
+
+    pub(crate) async fn refresh(&self) {
+        self.app.directory.refresh().await.expect("the settings");
+    }
+
+    pub(crate) fn project(&self, name: &ProjectName) -> Arc<Project> {
+        self.app.directory.snapshot().project(name).expect("the project").clone()
+    }
+
+    pub(crate) async fn key(&self, project: &ProjectName, rights: RightsText) -> String {
+        let new = NewApiKey { label: "test".to_owned(), rights, expires_at: None };
+        let (_, secret) =
+            self.app.store.create_api_key(self.project(project).id, &new).await.expect("a new key");
+        self.refresh().await;
+        secret.expose().to_owned()
+    }
+
+    /// A token of the project for an hour.
+    pub(crate) fn token(&self, project: &ProjectName, rights: &RightsText) -> String {
+        let (project, now) = (self.project(project), self.app.clock.now());
+        let key = project.signing_keys.first().expect("a signing key");
+        mint_token(&project.name, key, "ada", rights, now, Duration::from_secs(3_600)).expect("a token")
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str, credentials: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("http://{}{path}", self.address));
+        if credentials.is_empty() { request } else { request.bearer_auth(credentials) }
+    }
+
+    pub(crate) async fn get(&self, path: &str, credentials: &str) -> Answer {
+        Answer::of(self.request(Method::GET, path, credentials).send().await.expect("an answer")).await
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, credentials: &str, body: &Value) -> Answer {
+        Answer::of(self.request(method, path, credentials).json(body).send().await.expect("an answer")).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, credentials: &str, body: &Value) -> Answer {
+        self.send(Method::POST, path, credentials, body).await
+    }
+
+    /// Publishes so many numbered events and gives their cursors.
+    pub(crate) async fn publish(
+        &self,
+        tenant: &Tenant,
+        channel: &str,
+        numbers: std::ops::Range<u32>,
+    ) -> Vec<String> {
+        let events: Vec<_> = numbers.map(|n| serde_json::json!({ "data": n })).collect();
+        let path = format!("/v1/channels/{channel}/events");
+        let answer = self.post(&path, &tenant.key, &events.into()).await.expect(201);
+        let events = answer["events"].as_array().expect("a list").clone();
+        events.iter().map(|event| event["cursor"].as_str().expect("a cursor").to_owned()).collect()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.app.drain.cancel();
+    }
+}
