@@ -2,6 +2,8 @@
 //!
 //! Both are read on a connection of their own, so that a message that cannot be read there does not stop the flow.
 
+use std::time::Duration;
+
 use nuncio_broker::{Link, Message, Names};
 
 use crate::batch::Batch;
@@ -10,6 +12,9 @@ use crate::session::{Ended, Session};
 
 /// A message that came back this often from the queue of the dead as well is not decoded any more.
 const LAST_RETURNS: i64 = 3;
+/// More than the queue's delivery limit, and a bound for one look.
+const MAX_ATTEMPTS: usize = 30;
+const ATTEMPT_DELAY: Duration = Duration::from_millis(20);
 
 /// Settles whatever waits aside. Costs two questions to the broker where nothing does.
 pub(crate) async fn look(session: &Session, link: &Link, names: &Names) -> Result<(), Ended> {
@@ -17,12 +22,25 @@ pub(crate) async fn look(session: &Session, link: &Link, names: &Names) -> Resul
     if unrouted > 0 {
         drain(session, &names.unrouted, unrouted, Batch::is_full, |_| None).await?;
     }
-    if dead > 0
-        && let Err(error) = drain(session, &names.dead, dead, |_| true, bury).await
-    {
-        tracing::warn!(%error, queue = names.dead, "could not read what RabbitMQ put aside; trying again later");
+    if dead > 0 {
+        drain_dead(session, names, dead).await;
     }
     Ok(())
+}
+
+/// Reads the queue of the dead, without harm to the flow. What cannot be read at all leaves this queue too when it has
+/// come often enough, and others may wait behind it: so the next attempt comes at once.
+async fn drain_dead(session: &Session, names: &Names, dead: u32) {
+    for _ in 0..MAX_ATTEMPTS {
+        match drain(session, &names.dead, dead, |_| true, bury).await {
+            Err(Ended::Broker(error)) if error.is_unreadable() => tokio::time::sleep(ATTEMPT_DELAY).await,
+            Err(error) => {
+                tracing::warn!(%error, queue = names.dead, "could not read what RabbitMQ put aside; trying again later");
+                return;
+            }
+            Ok(()) => return,
+        }
+    }
 }
 
 /// Decides about a message from the queue of the dead, which is settled alone: one may be the end of its reader. It is tried once more as an event, since it may have been the

@@ -11,6 +11,9 @@ use crate::Error;
 /// How deep header tables are followed; what lies deeper is named, not shown.
 const MAX_HEADER_DEPTH: usize = 32;
 
+/// The name under which bytes stand that are no text.
+const NOT_UTF8: &str = "notUtf8";
+
 /// A message taken from a queue, unacknowledged.
 #[derive(Clone, Debug, Default)]
 pub struct Message {
@@ -48,7 +51,10 @@ impl Message {
     pub fn restore_origin(&mut self) {
         let deaths = self.properties.header("x-death").unwrap_or_default();
         let oldest = deaths.as_array().and_then(|deaths| deaths.last());
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        // A name that is not UTF-8 is shown with replacement characters, which no channel name holds.
+        let text = |value: Option<&Value>| {
+            value.and_then(|value| value.as_str().or_else(|| value.get(NOT_UTF8)?.as_str())).map(str::to_owned)
+        };
         if let Some(exchange) = text(oldest.and_then(|death| death.get("exchange"))) {
             self.exchange = exchange;
         }
@@ -200,7 +206,7 @@ fn float(value: f64) -> Value {
 fn bytes(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => json!(text),
-        Err(_) => json!({ "notUtf8": String::from_utf8_lossy(bytes) }),
+        Err(_) => json!({ NOT_UTF8: String::from_utf8_lossy(bytes) }),
     }
 }
 
