@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio_api::ApiSettings;
-use nuncio_broker::{Wake, WakeBus};
-use nuncio_devstack::testkit::Proxy;
+use nuncio_broker::Wake;
 use nuncio_model::Event;
 use serde_json::{Value, json};
 
@@ -85,10 +83,10 @@ async fn nothing_is_missing_or_twice_over_live_and_resumed_subscriptions() {
 
 #[tokio::test]
 async fn without_a_bus_new_events_are_found_by_polling() {
-    let node = Node::through(ApiSettings::default(), WakeBus::polling(), str::to_owned).await;
+    let node = Node::polling().await;
     let mut client = node.ready().await;
     client.subscribe("1", "subscription { events(channel: \"a.b\") { sequence } }").await;
-    node.until_readers_are(1).await;
+    node.until_listeners("a.b", 1).await;
     for n in 1..=3 {
         node.append("a.b", &numbers(0..1)).await;
         assert_eq!(event(&mut client).await["sequence"], json!(n));
@@ -100,7 +98,7 @@ async fn a_slow_reader_falls_back_to_the_log_and_misses_nothing() {
     let node = Node::start().await;
     let mut client = node.ready().await;
     client.subscribe("1", "subscription { events(channel: \"a.b\") { sequence data } }").await;
-    node.until_readers_are(1).await;
+    node.until_listeners("a.b", 1).await;
     // Three times what the ring holds, and more than the sockets' buffers take.
     let big = format!("\"{}\"", "x".repeat(20_000));
     for _ in 0..60 {
@@ -117,7 +115,9 @@ async fn operations_of_one_socket_share_it() {
     node.publish("a.b", &numbers(0..300)).await;
     let mut client = node.ready().await;
     for id in 0..100 {
-        client.subscribe(&id.to_string(), "subscription { events(channel: \"a.b\", last: 300) { sequence } }").await;
+        client
+            .subscribe(&id.to_string(), "subscription { events(channel: \"a.b\", last: 300) { sequence } }")
+            .await;
     }
     let mut seen = [0; 100];
     for _ in 0..300 * 100 {
@@ -135,7 +135,10 @@ async fn places_to_begin_at() {
     let events = node.publish("a.b", &numbers(0..5)).await;
     let mut client = node.ready().await;
     client.subscribe("last", "subscription { events(channel: \"a.b\", last: 2) { sequence } }").await;
-    assert_eq!([event(&mut client).await, event(&mut client).await], [json!({"sequence": 4}), json!({"sequence": 5})]);
+    assert_eq!(
+        [event(&mut client).await, event(&mut client).await],
+        [json!({"sequence": 4}), json!({"sequence": 5})]
+    );
     client.send(r#"{"id":"last","type":"complete"}"#).await;
     let since = events[0].stored_at.to_rfc3339();
     let query = format!("subscription {{ events(channel: \"a.b\", since: \"{since}\") {{ sequence }} }}");
@@ -153,7 +156,9 @@ async fn a_cursor_that_cannot_be_honoured_is_never_ignored() {
     assert_eq!((&error["code"], &error["newest"]), (&json!("CURSOR_INVALID"), &json!(cursor(&node).await)));
     assert!(error["oldest"].is_string(), "{error}");
 
-    client.subscribe("1", "subscription { events(channel: \"a.b\", after: \"x\", onGap: SKIP) { sequence } }").await;
+    client
+        .subscribe("1", "subscription { events(channel: \"a.b\", after: \"x\", onGap: SKIP) { sequence } }")
+        .await;
     let first = client.message().await["payload"].take();
     assert_eq!(first["extensions"]["gap"]["reason"], json!("CURSOR_INVALID"), "{first}");
     assert_eq!(first["data"]["events"], json!({"sequence": 1}));
@@ -163,32 +168,20 @@ async fn a_cursor_that_cannot_be_honoured_is_never_ignored() {
 
 #[tokio::test]
 async fn live_operations_wait_while_the_database_is_away() {
-    let proxy = std::sync::Mutex::new(None);
-    let node = {
-        let url = std::env::var("NUNCIO_TEST_POSTGRES").ok();
-        let _ = &url;
-        Node::behind(|target| {
-            let proxy = &proxy;
-            async move {
-                let made = Proxy::start(&target).await.expect("a free port");
-                let address = made.address();
-                *proxy.lock().expect("nobody panicked") = Some(made);
-                address
-            }
-        })
-        .await
-    };
-    let mut proxy = proxy.into_inner().expect("nobody panicked").expect("the node has started");
+    let mut node = Node::proxied().await;
     node.publish("a.b", &numbers(0..2)).await;
     let mut client = node.ready().await;
     client.subscribe("live", "subscription { events(channel: \"a.b\", last: 1) { sequence } }").await;
     assert_eq!(event(&mut client).await, json!({"sequence": 2}));
+    let mut proxy = node.proxy.take().expect("this node has one");
     proxy.refuse().await;
     proxy.cut();
     client.subscribe("late", "subscription { events(channel: \"a.b\", last: 1) { sequence } }").await;
     client.send(r#"{"type":"ping"}"#).await;
     assert_eq!(client.message().await, json!({"type": "pong"}), "the connection goes on");
-    tokio::time::timeout(Duration::from_millis(500), client.message()).await.expect_err("nothing ends meanwhile");
+    tokio::time::timeout(Duration::from_millis(500), client.message())
+        .await
+        .expect_err("nothing ends meanwhile");
     proxy.accept().await.expect("the port is still free");
     assert_eq!(event(&mut client).await, json!({"sequence": 2}), "the waiting operation begins");
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use nuncio_api::{ApiSettings, App, Parts, mint_token, router, serve};
 use nuncio_broker::{Wake, WakeBus};
-use nuncio_devstack::testkit::{self, TestDatabase};
+use nuncio_devstack::testkit::{self, Proxy, TestDatabase};
 use nuncio_model::rights::RightsText;
 use nuncio_model::{Channel, Clock, Data, Draft, Event, NamespaceSettings, ProjectName, Rights, Secret};
 use nuncio_store::{
@@ -34,6 +34,8 @@ pub(crate) struct Node {
     /// A key that may do everything in `demo`.
     pub(crate) key: String,
     pub(crate) drain: CancellationToken,
+    /// Stands between the node and its database, where the test asked for it.
+    pub(crate) proxy: Option<Proxy>,
     signing: SigningKey,
     _stop: DropGuard,
     _database: TestDatabase,
@@ -50,11 +52,20 @@ impl Node {
     }
 
     pub(crate) async fn with(settings: ApiSettings) -> Self {
-        Self::through(settings, WakeBus::memory(), str::to_owned).await
+        Self::build(settings, WakeBus::memory(), false).await
     }
 
-    /// A node whose way to the database is rewritten, for instance through a proxy.
-    pub(crate) async fn through(settings: ApiSettings, bus: WakeBus, way: impl FnOnce(&str) -> String) -> Self {
+    /// A node without a wake bus.
+    pub(crate) async fn polling() -> Self {
+        Self::build(ApiSettings::default(), WakeBus::polling(), false).await
+    }
+
+    /// A node whose way to the database can be cut.
+    pub(crate) async fn proxied() -> Self {
+        Self::build(ApiSettings::default(), WakeBus::memory(), true).await
+    }
+
+    async fn build(settings: ApiSettings, bus: WakeBus, proxied: bool) -> Self {
         let prepare = async |url: String| {
             let store = Store::connect(&options(&url)).await?;
             store.migrate().await?;
@@ -62,7 +73,9 @@ impl Node {
             Ok::<_, nuncio_store::Error>(())
         };
         let database = testkit::database("nuncio_api_graphql", prepare).await.expect("PostgreSQL starts");
-        let store = Store::connect(&options(&way(&database.url))).await.expect("the database is there");
+        let proxy = if proxied { Some(proxy_before(&database.url).await) } else { None };
+        let url = proxy.as_ref().map_or_else(|| database.url.clone(), |proxy| proxy.rewrite(&database.url));
+        let store = Store::connect(&options(&url)).await.expect("the database is there");
         let new = NewProject {
             name: ProjectName::parse("demo").expect("a good name"),
             audience: None,
@@ -93,7 +106,8 @@ impl Node {
         let (routes, stopping) = (router(app.clone()), stop.clone());
         tokio::spawn(async move { serve(listener, routes, &settings, stopping).await });
         let key = key.expose().to_owned();
-        Self { app, bus, address, project, key, drain, signing, _stop: stop.drop_guard(), _database: database }
+        let (_stop, _database) = (stop.drop_guard(), database);
+        Self { app, bus, address, project, key, drain, proxy, signing, _stop, _database }
     }
 
     /// A token of user `u` that may read these patterns and write nothing.
@@ -117,6 +131,18 @@ impl Node {
         let events = self.append(channel, data).await;
         self.bus.send(Wake::of(events.clone()).expect("there are events"));
         events
+    }
+
+    /// Waits until so many listen to the channel.
+    pub(crate) async fn until_listeners(&self, channel: &str, count: usize) {
+        let channel = Channel::parse(channel).expect("a good channel");
+        let reached = async {
+            let mut looks = tokio::time::interval(Duration::from_millis(5));
+            while self.app.feeds.listeners(self.project.id, &channel) != count {
+                looks.tick().await;
+            }
+        };
+        timeout(PATIENCE, reached).await.expect("so many listen in time");
     }
 
     /// Executes by POST with the key that may do everything.
@@ -160,6 +186,13 @@ impl Node {
     }
 }
 
+async fn proxy_before(url: &str) -> Proxy {
+    let (_, rest) = url.split_once("://").expect("a URL");
+    let authority = rest.split('/').next().expect("there is always a first part");
+    let target = authority.rsplit('@').next().expect("there is always a last part");
+    Proxy::start(target).await.expect("a free port")
+}
+
 fn draft(channel: &str, data: &str) -> Draft {
     Draft {
         channel: Channel::parse(channel).expect("a good channel"),
@@ -196,7 +229,9 @@ impl Client {
     pub(crate) async fn text(&mut self) -> String {
         loop {
             match timeout(PATIENCE, self.0.next()).await.expect("a message in time") {
-                Some(Ok(Message::Text(text))) if text.as_str() != r#"{"type":"ping"}"# => return text.to_string(),
+                Some(Ok(Message::Text(text))) if text.as_str() != r#"{"type":"ping"}"# => {
+                    return text.to_string();
+                }
                 Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_))) => {}
                 other => panic!("expected a text: {other:?}"),
             }

@@ -2,6 +2,10 @@
 
 mod admin;
 mod credentials;
+mod graphql_feed;
+mod graphql_http;
+mod graphql_kit;
+mod graphql_socket;
 mod history;
 mod node;
 mod problems;
