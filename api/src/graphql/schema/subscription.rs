@@ -39,12 +39,13 @@ impl Subscription {
         after: Option<Cursor>,
         since: Option<DateTime<Utc>>,
         last: Option<i32>,
-        #[graphql(default_with = "OnGap::Fail")] on_gap: OnGap,
+        #[graphql(default_with = "Some(OnGap::Fail)")] on_gap: Option<OnGap>,
     ) -> Result<impl Stream<Item = Result<Event>> + use<>> {
         let request = Request::of(context)?;
         let patterns = request.readable(&channel)?;
         let start = Start::parse(after.map(|cursor| cursor.0), since, last.map(i64::from)).map_err(of_api)?;
-        let on_gap = on_gap.into();
+        // An explicit null means what leaving it out means.
+        let on_gap = on_gap.unwrap_or(OnGap::Fail).into();
         let opened = request.app.feeds.open(request.project_id(), patterns, &start, on_gap).await;
         let (reader, gap) = opened.map_err(|error| of_api(error.into()))?;
         *request.gap.lock() = gap;

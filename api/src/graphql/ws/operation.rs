@@ -42,8 +42,9 @@ impl Operations {
         });
         let responses =
             AssertUnwindSafe(schema.execute_stream(request)).catch_unwind().map(move |response| {
-                response
-                    .map_or(Output::Panicked, |response| Output::Response(id.clone(), Box::new(response), gap.clone()))
+                response.map_or(Output::Panicked, |response| {
+                    Output::Response(id.clone(), Box::new(response), gap.clone())
+                })
             });
         self.streams.push(Abortable::new(responses.chain(done), registration).boxed());
     }
