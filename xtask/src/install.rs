@@ -1,6 +1,10 @@
 //! The servers that must be installed: looked for, and installed where we may do so without asking.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use crate::step::{self, Failure, say};
 
@@ -68,19 +72,38 @@ pub(crate) fn may_install() -> bool {
 /// Installs packages without starting any service: the servers are run privately, and a port taken by a service
 /// that nobody asked for would be a nuisance.
 pub(crate) fn apt(packages: &[&str]) -> Result<(), Failure> {
-    let list = packages.join(" ");
     run_apt("bring the package lists up to date", &["update"])?;
+    let _no_services = NoServices::begin();
     let arguments = [&["install", "--yes", "--no-install-recommends"], packages].concat();
-    run_apt(&format!("install {list}"), &arguments)
+    run_apt(&format!("install {}", packages.join(" ")), &arguments)
 }
 
 fn run_apt(what: &str, arguments: &[&str]) -> Result<(), Failure> {
     let mut command = step::program("apt-get");
-    command.arg("--quiet").args(arguments).stdin(std::process::Stdio::null());
-    command.env("DEBIAN_FRONTEND", "noninteractive");
-    // `invoke-rc.d` starts no service in runlevel 1, and `postgresql-common` makes no cluster when told so.
-    command.env("RUNLEVEL", "1").env("PG_CREATE_MAIN_CLUSTER", "false");
+    command.arg("--quiet").args(arguments).stdin(Stdio::null()).env("DEBIAN_FRONTEND", "noninteractive");
     step::run(what, &mut command, "mend apt's sources or install the packages yourself")
+}
+
+/// Debian's way to say that packages must not start their services, for as long as this value lives.
+struct NoServices;
+
+impl NoServices {
+    const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+    /// Nothing where the machine has a policy already: that one is its owner's.
+    fn begin() -> Option<Self> {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o755).open(Self::POLICY).ok()?;
+        file.write_all(b"#!/bin/sh\nexit 101\n").ok().map(|()| Self)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(Self::POLICY) {
+            say(&format!("remove {} yourself, or no service will start: {error}", Self::POLICY));
+        }
+    }
 }
 
 fn is_installed(server: &Server) -> bool {
