@@ -22,13 +22,29 @@ pub(crate) const KID: &str = "main";
 /// How long a test waits for what must come.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// Where a node is reached.
+pub(crate) struct Site {
+    pub(crate) address: String,
+    http: reqwest::Client,
+}
+
+impl Site {
+    pub(crate) fn at(address: String) -> Self {
+        Self { address, http: reqwest::Client::new() }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str, credentials: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("http://{}{path}", self.address));
+        if credentials.is_empty() { request } else { request.bearer_auth(credentials) }
+    }
+}
+
 /// A node that serves until it is dropped.
 pub(crate) struct Node {
     pub(crate) app: Arc<App>,
-    pub(crate) address: String,
+    site: Site,
     /// An admin key with the role owner.
     pub(crate) admin: String,
-    http: reqwest::Client,
     pub(crate) database: TestDatabase,
 }
 
@@ -103,7 +119,7 @@ impl Node {
         let address = listener.local_addr().expect("bound").to_string();
         let (router, stop) = (nuncio_api::router(app.clone()), app.drain.clone());
         tokio::spawn(async move { nuncio_api::serve(listener, router, &settings, stop).await });
-        Self { app, address, admin, http: reqwest::Client::new(), database }
+        Self { app, site: Site::at(address), admin, database }
     }
 
     /// A project whose key may do everything.
@@ -142,11 +158,6 @@ impl Node {
         mint_token(&project.name, key, "ada", rights, now, Duration::from_secs(3_600)).expect("a token")
     }
 
-    pub(crate) fn request(&self, method: Method, path: &str, credentials: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("http://{}{path}", self.address));
-        if credentials.is_empty() { request } else { request.bearer_auth(credentials) }
-    }
-
     pub(crate) async fn get(&self, path: &str, credentials: &str) -> Answer {
         Answer::of(self.request(Method::GET, path, credentials).send().await.expect("an answer")).await
     }
@@ -171,6 +182,14 @@ impl Node {
         let answer = self.post(&path, &tenant.key, &events.into()).await.expect(201);
         let events = answer["events"].as_array().expect("a list").clone();
         events.iter().map(|event| event["cursor"].as_str().expect("a cursor").to_owned()).collect()
+    }
+}
+
+impl std::ops::Deref for Node {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
     }
 }
 

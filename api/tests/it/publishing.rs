@@ -134,7 +134,7 @@ async fn concurrent_requests_share_commits_and_each_has_its_own_outcome() {
     };
     let before = commits().await;
     let bodies = (0..200).map(|n| match n % 10 {
-        0 => json!([{"data": n}, {"id": "taken", "data": n}]),
+        0 => json!([{"data": n}, {"id": "taken", "data": -1}]),
         _ => json!([{"data": n}, {"data": n}]),
     });
     let bodies: Vec<_> = bodies.collect();

@@ -9,7 +9,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::node::{Answer, Node, SOON};
+use crate::node::{Answer, Node, SOON, Site};
 
 /// A stream as the HTML standard reads it.
 struct Source {
@@ -26,7 +26,7 @@ struct Message {
 }
 
 impl Source {
-    async fn open(node: &Node, path: &str, key: &str, last_id: &str) -> Self {
+    async fn open(node: &Site, path: &str, key: &str, last_id: &str) -> Self {
         let request = node.request(Method::GET, path, key).header("accept", "text/event-stream");
         let request = if last_id.is_empty() { request } else { request.header("last-event-id", last_id) };
         let response = request.send().await.expect("an answer");
@@ -98,11 +98,11 @@ async fn the_first_bytes_come_at_once_and_then_events_as_they_are_published() {
 
 #[tokio::test]
 async fn a_broken_connection_goes_on_where_it_was_with_nothing_missing_and_nothing_twice() {
-    let mut node = Node::start().await;
+    let node = Node::start().await;
     let tenant = node.tenant("shop").await;
     let proxy = Proxy::start(&node.address).await.expect("a proxy");
-    node.address = proxy.address();
-    let mut source = Source::open(&node, ORDERS, &tenant.key, "").await;
+    let through = Site::at(proxy.address());
+    let mut source = Source::open(&through, ORDERS, &tenant.key, "").await;
     source.expect("nuncio.ready").await;
     let (mut seen, mut published) = (Vec::new(), 0);
     for _ in 0..5 {
@@ -112,7 +112,7 @@ async fn a_broken_connection_goes_on_where_it_was_with_nothing_missing_and_nothi
         node.publish(&tenant, "orders", published + 20..published + 40).await;
         published += 40;
         let last_id = source.last_id.clone();
-        source = Source::open(&node, &format!("{ORDERS}?last=3"), &tenant.key, &last_id).await;
+        source = Source::open(&through, &format!("{ORDERS}?last=3"), &tenant.key, &last_id).await;
         assert_eq!(source.expect("nuncio.ready").await["recovered"], true);
         seen.extend(source.numbers(30).await);
     }
