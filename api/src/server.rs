@@ -27,6 +27,8 @@ use crate::stall::StallGuard;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes a request's head may have.
 const MAX_HEAD_BYTES: usize = 64 << 10;
+/// How much longer a socket waits than what is above it, so that a WebSocket can still say why it is closed.
+const CLOSING: Duration = Duration::from_secs(5);
 /// How long to pause when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,7 +49,8 @@ pub async fn serve(
             Ok((socket, peer)) => match seats.take(peer.ip()) {
                 Some(seat) => {
                     let socket = Socket { socket, peer, seat };
-                    connections.spawn(socket.serve(router.clone(), settings.stalled, shutdown.clone()));
+                    let patience = settings.stalled + CLOSING;
+                    connections.spawn(socket.serve(router.clone(), patience, shutdown.clone()));
                 }
                 None => metrics::counter!("nuncio_connections_refused_total").increment(1),
             },

@@ -18,7 +18,8 @@ async fn bad_behaviour_is_closed_with_its_code() {
     let subscribe = r#"{"id":"1","type":"subscribe","payload":{"query":"subscription { events(channel: \"a\") { id } }"}}"#;
 
     assert_eq!(node.connect().await.close_code().await, 4408);
-    assert_eq!(node.connect_with("soap", &[]).await.close_code().await, 4406);
+    // A client that offers other subprotocols ends the handshake by itself when none is taken.
+    assert_eq!(node.connect_with("", &[]).await.close_code().await, 4406);
 
     let mut early = node.connect().await;
     early.send(subscribe).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::poll_fn;
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
@@ -94,6 +94,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let goodbye = async {
             if self.socket.close(Some(frame)).await.is_ok() {
                 while let Some(Ok(_)) = self.socket.next().await {}
+            }
+            // A socket closed with bytes unread is reset, and a reset can overtake the close frame.
+            let stream = self.socket.get_mut();
+            let mut rest = [0; READ_BUFFER];
+            if stream.shutdown().await.is_ok() {
+                while stream.read(&mut rest).await.is_ok_and(|length| length > 0) {}
             }
         };
         // Whoever does not answer in time is let go all the same.
