@@ -3,6 +3,8 @@
 //! The project is the first argument of every function, so that no statement forgets it. Fixed statements are
 //! constants of their module; each function's documentation says what its failure leaves behind.
 
+mod admin_keys;
+mod api_keys;
 mod append;
 mod connect;
 mod crypto;
@@ -17,14 +19,17 @@ mod partitions;
 mod projects;
 mod read;
 mod retention;
+mod signing_keys;
 
+pub use admin_keys::{AdminKey, Role};
+pub use api_keys::{ApiKey, NewApiKey};
 pub use append::{Appended, Entry, Outcome, Place, Policy};
 pub use connect::{ServerReport, Store, StoreOptions};
 pub use crypto::SecretKey;
 pub use dead_letters::{DeadLetter, NewDeadLetter};
 pub use directory::{Directory, Project, SigningKey, Snapshot};
 pub use error::Error;
-pub use keys::{AdminKey, ApiKey, NewApiKey, Role};
+
 pub use namespaces::Namespace;
 pub use projects::{NewProject, ProjectChange, ProjectRow};
 pub use read::{ChannelHead, Head, Page};

@@ -16,13 +16,15 @@ pub(crate) fn options(url: &str) -> StoreOptions {
     StoreOptions { secret_key, ..StoreOptions::new(Secret::new(url)) }
 }
 
+/// Makes a template database.
+pub(crate) async fn prepare(url: String) -> Result<(), nuncio_store::Error> {
+    let store = Store::connect(&options(&url)).await?;
+    store.migrate().await?;
+    store.close().await;
+    Ok(())
+}
+
 pub(crate) async fn kit() -> Kit {
-    let prepare = async |url: String| {
-        let store = Store::connect(&options(&url)).await?;
-        store.migrate().await?;
-        store.close().await;
-        Ok::<_, nuncio_store::Error>(())
-    };
     let database = testkit::database("nuncio_store", prepare).await.expect("a private PostgreSQL starts");
     let store = Store::connect(&options(&database.url)).await.expect("the database is there");
     let project = add_project(&store, "demo").await;

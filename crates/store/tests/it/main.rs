@@ -2,6 +2,7 @@
 
 mod append;
 mod concurrent;
+mod cost;
 mod epoch;
 mod kit;
 mod random;

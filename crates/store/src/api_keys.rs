@@ -1,0 +1,224 @@
+//! API keys: made, changed and revoked by administrators, and told apart by their hashes.
+
+use chrono::{DateTime, Utc};
+use nuncio_model::rights::RightsText;
+use nuncio_model::{ProjectId, Rights, Secret};
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use crate::keys::{make_key, prefix_of};
+use crate::{Error, Result, Store, crypto};
+
+/// An API key to be made.
+#[derive(Clone, Debug)]
+pub struct NewApiKey {
+    /// What it is for.
+    pub label: String,
+    /// What it may do.
+    pub rights: RightsText,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// An API key, without its secret.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// Its number.
+    pub id: i64,
+    /// Its project.
+    pub project: ProjectId,
+    /// The letters that name it.
+    pub prefix: String,
+    /// What it is for.
+    pub label: String,
+    /// What it may do, as it was written.
+    pub rights_text: RightsText,
+    /// What it may do.
+    pub rights: Rights,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// Raised by every change.
+    pub version: i64,
+    hash: Vec<u8>,
+}
+
+impl ApiKey {
+    /// Whether this is the text of the key; takes the same time whatever differs.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        crypto::same(&crypto::hash(text), &self.hash)
+    }
+}
+
+#[derive(FromRow)]
+struct RawApiKey {
+    id: i64,
+    project_id: i32,
+    prefix: String,
+    hash: Vec<u8>,
+    label: String,
+    rights: Json<RightsText>,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+    version: i64,
+}
+
+impl TryFrom<RawApiKey> for ApiKey {
+    type Error = Error;
+
+    fn try_from(raw: RawApiKey) -> Result<Self> {
+        let rights = Rights::parse(&raw.rights.0)
+            .map_err(|error| Error::Unreadable(format!("the rights of key {}: {error}", raw.prefix)))?;
+        Ok(Self {
+            id: raw.id,
+            project: ProjectId(raw.project_id),
+            prefix: raw.prefix,
+            label: raw.label,
+            rights_text: raw.rights.0,
+            rights,
+            created_at: raw.created_at,
+            expires_at: raw.expires_at,
+            revoked_at: raw.revoked_at,
+            last_used_at: raw.last_used_at,
+            version: raw.version,
+            hash: raw.hash,
+        })
+    }
+}
+
+macro_rules! api_key_columns {
+    () => {
+        " id, project_id, prefix, hash, label, rights, created_at, expires_at, revoked_at, last_used_at, version "
+    };
+}
+
+const CREATE_API_KEY: &str = concat!(
+    "with bumped as (update settings_version set version = version + 1)
+     insert into api_keys (project_id, prefix, hash, label, rights, expires_at) values ($1, $2, $3, $4, $5, $6)
+     returning",
+    api_key_columns!()
+);
+
+const LIVE_API_KEYS: &str = concat!("select", api_key_columns!(), "from api_keys where revoked_at is null");
+
+const LIST_API_KEYS: &str = concat!(
+    "select",
+    api_key_columns!(),
+    "from api_keys where project_id = $1 and id > $2 order by id limit $3"
+);
+
+const ONE_API_KEY: &str =
+    concat!("select", api_key_columns!(), "from api_keys where project_id = $1 and id = $2");
+
+const UPDATE_API_KEY: &str = concat!(
+    "with bumped as (update settings_version set version = version + 1)
+     update api_keys set label = $4, rights = $5, expires_at = $6, version = version + 1
+     where project_id = $1 and id = $2 and ($3::bigint is null or version = $3) returning",
+    api_key_columns!()
+);
+
+const REVOKE_API_KEY: &str = concat!(
+    "with bumped as (update settings_version set version = version + 1)
+     update api_keys set revoked_at = coalesce(revoked_at, now()), version = version + 1
+     where project_id = $1 and id = $2 returning",
+    api_key_columns!()
+);
+
+const TOUCH_API_KEYS: &str = "
+    update api_keys set last_used_at = greatest(last_used_at, t.used_at)
+    from unnest($1::bigint[], $2::timestamptz[]) as t(id, used_at) where api_keys.id = t.id";
+
+impl Store {
+    /// Makes an API key; its text is told this once.
+    ///
+    /// # Errors
+    /// Where the database refuses; nothing is stored then.
+    pub async fn create_api_key(&self, project: ProjectId, new: &NewApiKey) -> Result<(ApiKey, Secret)> {
+        let text = make_key("nk_");
+        let raw: RawApiKey = sqlx::query_as(CREATE_API_KEY)
+            .bind(project.0)
+            .bind(prefix_of(&text))
+            .bind(crypto::hash(&text))
+            .bind(&new.label)
+            .bind(Json(&new.rights))
+            .bind(new.expires_at)
+            .fetch_one(&self.append)
+            .await?;
+        Ok((raw.try_into()?, Secret::new(text)))
+    }
+
+    /// The project's API keys after this number, revoked ones included.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked.
+    pub async fn list_api_keys(&self, project: ProjectId, after: i64, limit: usize) -> Result<Vec<ApiKey>> {
+        let query = sqlx::query_as(LIST_API_KEYS).bind(project.0).bind(after).bind(limit as i64);
+        let rows: Vec<RawApiKey> = query.fetch_all(&self.append).await?;
+        rows.into_iter().map(ApiKey::try_from).collect()
+    }
+
+    pub(crate) async fn live_api_keys(&self) -> Result<Vec<ApiKey>> {
+        let rows: Vec<RawApiKey> = sqlx::query_as(LIVE_API_KEYS).fetch_all(&self.append).await?;
+        rows.into_iter().map(ApiKey::try_from).collect()
+    }
+
+    /// One API key.
+    ///
+    /// # Errors
+    /// `NotFound` where the project has no such key.
+    pub async fn api_key(&self, project: ProjectId, id: i64) -> Result<ApiKey> {
+        let row: Option<RawApiKey> =
+            sqlx::query_as(ONE_API_KEY).bind(project.0).bind(id).fetch_optional(&self.append).await?;
+        row.ok_or(Error::NotFound("the key"))?.try_into()
+    }
+
+    /// Changes an API key's label, rights and end, if it still has the expected version.
+    ///
+    /// # Errors
+    /// `Changed` where the version is another or the key is gone.
+    pub async fn update_api_key(
+        &self,
+        project: ProjectId,
+        id: i64,
+        expected_version: Option<i64>,
+        new: &NewApiKey,
+    ) -> Result<ApiKey> {
+        let row: Option<RawApiKey> = sqlx::query_as(UPDATE_API_KEY)
+            .bind(project.0)
+            .bind(id)
+            .bind(expected_version)
+            .bind(&new.label)
+            .bind(Json(&new.rights))
+            .bind(new.expires_at)
+            .fetch_optional(&self.append)
+            .await?;
+        row.ok_or(Error::Changed("the key"))?.try_into()
+    }
+
+    /// Revokes an API key for good. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where the project has no such key.
+    pub async fn revoke_api_key(&self, project: ProjectId, id: i64) -> Result<ApiKey> {
+        let row: Option<RawApiKey> =
+            sqlx::query_as(REVOKE_API_KEY).bind(project.0).bind(id).fetch_optional(&self.append).await?;
+        row.ok_or(Error::NotFound("the key"))?.try_into()
+    }
+
+    /// Notes when API keys were last used, many at a time.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked; nothing that matters is lost.
+    pub async fn touch_api_keys(&self, used: &[(i64, DateTime<Utc>)]) -> Result<()> {
+        let (ids, times): (Vec<i64>, Vec<DateTime<Utc>>) = used.iter().copied().unzip();
+        sqlx::query(TOUCH_API_KEYS).bind(ids).bind(times).execute(&self.append).await?;
+        Ok(())
+    }
+}
