@@ -37,8 +37,6 @@ pub struct Config {
     pub database_connections: u32,
     /// `NUNCIO_READ_CONNECTIONS`: connections that read pages of the log.
     pub read_connections: u32,
-    /// `NUNCIO_PREFETCH`: messages taken from a project's queue before they are stored.
-    pub prefetch: u16,
     /// `NUNCIO_MAX_BODY_BYTES`: the largest request body.
     pub max_body_bytes: usize,
     /// `NUNCIO_GRAPHIQL`: whether browsers are shown GraphiQL.
@@ -74,7 +72,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 16] = [
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -88,7 +86,6 @@ pub const KEYS: [&str; 17] = [
     "NUNCIO_STALLED_SECONDS",
     "NUNCIO_DATABASE_CONNECTIONS",
     "NUNCIO_READ_CONNECTIONS",
-    "NUNCIO_PREFETCH",
     "NUNCIO_MAX_BODY_BYTES",
     "NUNCIO_GRAPHIQL",
     "NUNCIO_INTROSPECTION",
@@ -145,7 +142,6 @@ impl Config {
             stalled: seconds(&mut reader, "NUNCIO_STALLED_SECONDS", 60, 1, 86_400),
             database_connections: reader.number("NUNCIO_DATABASE_CONNECTIONS", 8, 2, 1_000),
             read_connections: reader.number("NUNCIO_READ_CONNECTIONS", 4, 1, 1_000),
-            prefetch: reader.number("NUNCIO_PREFETCH", 4_000, 1, u16::MAX),
             max_body_bytes: reader.number("NUNCIO_MAX_BODY_BYTES", 24 << 20, 1_024, 1 << 30),
             graphiql: reader.parsed("NUNCIO_GRAPHIQL", "true", "must be true or false"),
             introspection: reader.parsed("NUNCIO_INTROSPECTION", "true", "must be true or false"),
@@ -246,9 +242,12 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file() {
-        let config = read("NUNCIO_PREFETCH = 10\nNUNCIO_GRAPHIQL = false", &[("NUNCIO_PREFETCH", "20")]);
+        let config = read(
+            "NUNCIO_READ_CONNECTIONS = 10\nNUNCIO_GRAPHIQL = false",
+            &[("NUNCIO_READ_CONNECTIONS", "20")],
+        );
         let config = config.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!((config.prefetch, config.graphiql), (20, false));
+        assert_eq!((config.read_connections, config.graphiql), (20, false));
     }
 
     #[test]
@@ -260,14 +259,14 @@ mod tests {
             ("NUNCIO_LOG_FORMAT", "xml"),
             ("NUNCIO_SECRET_KEY", "short"),
         ];
-        let Err(error) = read("NUNCIO_TYPO = 1\nNUNCIO_PREFETCH = [1]", &environment) else {
+        let Err(error) = read("NUNCIO_TYPO = 1\nNUNCIO_MAX_BODY_BYTES = [1]", &environment) else {
             panic!("all is wrong")
         };
         let text = error.to_string();
         for (key, _) in environment {
             assert!(text.contains(key), "{text}");
         }
-        assert!(text.contains("NUNCIO_TYPO") && text.contains("NUNCIO_PREFETCH"), "{text}");
+        assert!(text.contains("NUNCIO_TYPO") && text.contains("NUNCIO_MAX_BODY_BYTES"), "{text}");
         assert!(!text.contains("short"), "a secret is not repeated: {text}");
     }
 }
