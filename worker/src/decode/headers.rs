@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
 use nuncio_broker::Properties;
-use nuncio_model::cloudevents::Incoming;
+use nuncio_model::cloudevents::{Incoming, is_writable, write_time};
 use serde_json::Value;
 
 use crate::reason::{CONFLICTING_HEADERS, Rejection};
@@ -25,7 +26,7 @@ pub(super) fn read(properties: &Properties) -> Result<Option<Incoming>, Rejectio
     let mut attributes: BTreeMap<String, Value> = BTreeMap::new();
     for (header, value) in properties.headers() {
         let Some(name) = attribute(header) else { continue };
-        let value = value();
+        let value = as_text_time(&name, value());
         match attributes.get(&name) {
             Some(other) if *other != value => return Err(disagree(&name)),
             _ => attributes.insert(name, value),
@@ -45,6 +46,14 @@ pub(super) fn read(properties: &Properties) -> Result<Option<Incoming>, Rejectio
     check_form("id", incoming.id.as_deref(), properties.message_id())?;
     check_form("datacontenttype", incoming.content_type.as_deref(), properties.content_type())?;
     Ok(Some(incoming))
+}
+
+/// The AMQP binding of CloudEvents, and with it the Python SDK, writes the time as AMQP 1.0 does: in milliseconds since
+/// 1970, which arrive here as an ordinary integer.
+fn as_text_time(attribute: &str, value: Value) -> Value {
+    let milliseconds = value.as_i64().filter(|_| attribute == "time");
+    let time = milliseconds.and_then(DateTime::from_timestamp_millis).filter(|time| is_writable(*time));
+    time.map_or(value, |time| Value::String(write_time(time)))
 }
 
 fn check_form(name: &str, header: Option<&str>, property: Option<&str>) -> Result<(), Rejection> {

@@ -69,6 +69,19 @@ fn what_a_plain_message_leaves_out_is_filled_in_and_stays_so() {
     );
 }
 
+/// Every event of the Python SDK's AMQP binding became a dead letter, because its time is a number.
+#[test]
+fn a_time_in_milliseconds_is_a_time() {
+    let event = |time: i64| {
+        let headers = json!({"cloudEvents_specversion": "1.0", "cloudEvents_id": "1", "cloudEvents_source": "/s",
+            "cloudEvents_type": "t", "cloudEvents_time": time});
+        message(with_headers(headers), "1")
+    };
+    let draft = one(&event(1_700_000_000_123)).expect("an event");
+    assert_eq!(draft.time.map(|time| time.timestamp_millis()), Some(1_700_000_000_123));
+    assert_eq!(reason(&event(i64::MAX)), "bad_event");
+}
+
 #[test]
 fn binary_cloudevents_are_read_in_every_form() {
     for prefix in ["ce-", "ce_", "cloudEvents:", "cloudEvents_", "CE-", "CLOUDEVENTS:"] {
