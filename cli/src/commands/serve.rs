@@ -46,7 +46,10 @@ pub(crate) async fn run(file: Option<&Path>, role: Role) -> Result<(), Failure> 
     let api = if role.serves() { Some(bind("NUNCIO_LISTEN", config.listen).await?) } else { None };
     let listeners = Listeners { api, ops: bind("NUNCIO_OPS_LISTEN", config.ops_listen).await? };
     let shutdown = Shutdown::default();
-    tracing::info!(role = role.as_str(), listen = %config.listen, ops = %config.ops_listen, "starting");
+    // The sockets' own addresses, because with port 0 the system has chosen one.
+    let listen = listeners.api.as_ref().and_then(|api| api.local_addr().ok()).map(tracing::field::display);
+    let ops = listeners.ops.local_addr().ok().map(tracing::field::display);
+    tracing::info!(role = role.as_str(), listen, ops, "starting");
     tokio::select! {
         started = app::start(&config, role, listeners, metrics, &shutdown) => started?,
         // Whoever gives up waiting for a server that is away must be able to stop the program.
