@@ -98,6 +98,14 @@ impl ApiError {
         self
     }
 
+    /// This error, where it names a wrong field; so that checks can gather all that is wrong.
+    ///
+    /// # Errors
+    /// With itself.
+    pub fn if_any_field(self) -> Result<(), Self> {
+        if self.fields.is_empty() { Ok(()) } else { Err(self) }
+    }
+
     /// Adds a wrong item of a batch.
     #[must_use]
     pub fn item(mut self, index: usize, error: &EventError) -> Self {

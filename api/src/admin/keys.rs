@@ -237,6 +237,7 @@ impl Settings {
             error = error.field("expiresAt", "must be null or a time before the year 10000");
         }
         let Self { label, rights, expires_at } = self;
-        if error.fields.is_empty() { Ok(NewApiKey { label, rights, expires_at }) } else { Err(error) }
+        error.if_any_field()?;
+        Ok(NewApiKey { label, rights, expires_at })
     }
 }

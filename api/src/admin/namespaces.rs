@@ -179,7 +179,7 @@ async fn find(
 fn check(settings: &NamespaceSettings) -> Result<(), ApiError> {
     let error =
         settings.problems().into_iter().fold(bad(), |error, (field, message)| error.field(field, message));
-    if error.fields.is_empty() { Ok(()) } else { Err(error) }
+    error.if_any_field()
 }
 
 fn bad() -> ApiError {

@@ -12,6 +12,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use nuncio_model::cloudevents::write_time;
+use nuncio_model::project::ProjectNameError;
 use nuncio_model::{NamespaceSettings, ProjectName};
 use nuncio_store::{NewProject, Project, ProjectChange, ProjectRow};
 use serde::{Deserialize, Serialize};
@@ -151,8 +152,11 @@ async fn create(
     admin.may_change()?;
     let settings =
         Settings { audience: new.audience, allowed_origins: new.allowed_origins, defaults: new.defaults };
-    let name = ProjectName::parse(&new.name).map_err(|error| bad().field("name", error.to_string()))?;
-    settings.check()?;
+    let error = settings.problems();
+    let Ok(name) = ProjectName::parse(&new.name) else {
+        return Err(error.field("name", ProjectNameError.to_string()));
+    };
+    error.if_any_field()?;
     let Settings { audience, allowed_origins, defaults } = settings;
     let row = app.store.create_project(&NewProject { name, audience, allowed_origins, defaults }).await?;
     app.directory.refresh().await?;
@@ -195,7 +199,7 @@ async fn patch(
         defaults: project.defaults.clone(),
     };
     let settings = merge(&current, changes)?;
-    settings.check()?;
+    settings.problems().if_any_field()?;
     let change = ProjectChange {
         audience: Some(settings.audience),
         allowed_origins: Some(settings.allowed_origins),
@@ -226,8 +230,9 @@ async fn delete(
 }
 
 impl Settings {
-    fn check(&self) -> Result<(), ApiError> {
-        let mut error = bad();
+    /// An error with all that is wrong here.
+    fn problems(&self) -> ApiError {
+        let mut error = ApiError::invalid("the project cannot be like this");
         // `nuncio:` names projects: with such an audience, one project would take the tokens of another.
         let audience_ok =
             |text: &str| (1..=MAX_TEXT_BYTES).contains(&text.len()) && !text.starts_with("nuncio:");
@@ -243,7 +248,7 @@ impl Settings {
         for (field, message) in self.defaults.problems() {
             error = error.field(format!("defaults.{field}"), message);
         }
-        if error.fields.is_empty() { Ok(()) } else { Err(error) }
+        error
     }
 }
 
@@ -259,8 +264,4 @@ fn is_origin(text: &str) -> bool {
 
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-fn bad() -> ApiError {
-    ApiError::invalid("the project cannot be like this")
 }

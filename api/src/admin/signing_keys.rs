@@ -124,7 +124,7 @@ impl New {
         if !self.secret.as_deref().is_none_or(|secret| sizes.contains(&secret.len())) {
             error = error.field("secret", "must have 32 to 1024 bytes");
         }
-        if error.fields.is_empty() { Ok(()) } else { Err(error) }
+        error.if_any_field()
     }
 }
 
