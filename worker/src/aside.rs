@@ -14,13 +14,17 @@ use crate::session::{Ended, Session};
 const LAST_RETURNS: i64 = 3;
 /// More than the queue's delivery limit, and a bound for one look.
 const MAX_ATTEMPTS: usize = 30;
+/// How many unrouted messages are settled together.
+const MAX_BATCH: u16 = 1_000;
+/// How long to wait for a message that was counted.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 const ATTEMPT_DELAY: Duration = Duration::from_millis(20);
 
 /// Settles whatever waits aside. Costs two questions to the broker where nothing does.
 pub(crate) async fn look(session: &Session, link: &Link, names: &Names) -> Result<(), Ended> {
     let (unrouted, dead) = (link.waiting(&names.unrouted).await?, link.waiting(&names.dead).await?);
     if unrouted > 0 {
-        drain(session, &names.unrouted, unrouted, Batch::is_full, |_| None).await?;
+        drain(session, &names.unrouted, unrouted, MAX_BATCH, |_| None).await?;
     }
     if dead > 0 {
         drain_dead(session, names, dead).await;
@@ -32,7 +36,7 @@ pub(crate) async fn look(session: &Session, link: &Link, names: &Names) -> Resul
 /// come often enough, and others may wait behind it: so the next attempt comes at once.
 async fn drain_dead(session: &Session, names: &Names, dead: u32) {
     for _ in 0..MAX_ATTEMPTS {
-        match drain(session, &names.dead, dead, |_| true, bury).await {
+        match drain(session, &names.dead, dead, 1, bury).await {
             Err(Ended::Broker(error)) if error.is_unreadable() => tokio::time::sleep(ATTEMPT_DELAY).await,
             Err(error) => {
                 tracing::warn!(%error, queue = names.dead, "could not read what RabbitMQ put aside; trying again later");
@@ -53,26 +57,29 @@ fn bury(message: &mut Message) -> Option<Rejection> {
     hopeless.then(|| Rejection::new(DELIVERY_LIMIT, detail))
 }
 
-/// Takes up to `count` messages and settles them, whenever the batch is `enough` or the queue is empty.
+/// Takes up to `count` messages and settles them, at most `together` at a time.
 async fn drain(
     session: &Session,
     queue: &str,
     count: u32,
-    enough: impl Fn(&Batch) -> bool,
+    together: u16,
     verdict: impl Fn(&mut Message) -> Option<Rejection>,
 ) -> Result<(), Ended> {
     let link = session.broker.connect(&format!("read {queue}")).await?;
+    let mut consumer = link.consume(queue, together).await?;
     let mut batch = Batch::new(session.settings()?);
     for left in (0..count).rev() {
-        let message = link.get(queue).await?;
-        let last = left == 0 || message.is_none();
-        if let Some(mut message) = message {
+        // Another worker may have been faster, so that fewer come than were counted.
+        let message = tokio::time::timeout(LAST_WAIT, consumer.next()).await;
+        let last = left == 0 || message.is_err();
+        if let Ok(message) = message {
+            let mut message = message?;
             match verdict(&mut message) {
                 Some(rejection) => batch.push_rejected(message, rejection),
                 None => batch.push(message),
             }
         }
-        if !batch.is_empty() && (last || enough(&batch)) {
+        if !batch.is_empty() && (last || batch.is_full() || batch.len() >= usize::from(together)) {
             let full = std::mem::replace(&mut batch, Batch::new(session.settings()?));
             link.ack_through(session.committer.settle(full).await?).await?;
         }

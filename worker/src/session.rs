@@ -31,7 +31,7 @@ pub(crate) struct Session {
     pub(crate) committer: Committer,
 }
 
-/// Why a session ended.
+/// Why a session failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Ended {
     /// The broker or the connection failed.
@@ -65,13 +65,12 @@ impl Session {
         let names = link.declare_project(&project.name).await?;
         // What came while there was no queue is older than all that is in it now.
         aside::look(self, &link, &names).await?;
-        let Some((consumer, first)) = self.start(&link, &names, stop).await? else {
-            link.close().await;
-            return Ok(());
-        };
-        let mut flow =
-            Flow { session: self, link: &link, names: &names, consumer, next: first, settling: None };
-        flow.run(stop).await?;
+        if let Some(consumer) = self.start(&link, &names, stop).await? {
+            let next = Batch::new(project);
+            Flow { session: self, link: &link, names: &names, consumer, next, settling: None }
+                .run(stop)
+                .await?;
+        }
         link.close().await;
         Ok(())
     }
@@ -90,28 +89,35 @@ impl Session {
         link: &Link,
         names: &Names,
         stop: &CancellationToken,
-    ) -> Result<Option<(Consumer, Batch)>, Ended> {
+    ) -> Result<Option<Consumer>, Ended> {
         let mut single = link.consume(&names.ingest, 1).await?;
         let mut look = looks();
         loop {
             let message = tokio::select! {
+                biased;
                 message = single.next() => message?,
+                () = stop.cancelled() => return Ok(None),
                 _ = look.tick() => {
+                    if link.waiting(&names.ingest).await? > 0 {
+                        return Err(Ended::Hung);
+                    }
                     aside::look(self, link, names).await?;
                     continue;
                 }
-                () = stop.cancelled() => return Ok(None),
             };
             let suspect = message.returns() >= SUSPECT_RETURNS;
             let mut batch = Batch::new(self.settings()?);
             batch.push(message);
-            if !suspect {
-                // The first message stays unacknowledged meanwhile, so that no second one comes this way.
-                single.cancel().await?;
-                return Ok(Some((link.consume(&names.ingest, PREFETCH).await?, batch)));
-            }
             let tag = self.committer.settle(batch).await?;
+            if !suspect {
+                // Stored, then cancelled, then acknowledged. In any other order there would be a message in hand at
+                // the change of consumers, and RabbitMQ could hand out a later one before it.
+                single.cancel().await?;
+                link.ack_through(tag).await?;
+                return Ok(Some(link.consume(&names.ingest, PREFETCH).await?));
+            }
             link.ack_through(tag).await?;
+            look.reset();
         }
     }
 }

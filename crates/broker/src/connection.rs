@@ -4,14 +4,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::options::{BasicAckOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties};
 use nuncio_model::{ProjectName, Secret};
 
 use crate::topology::{self, Names, short};
-use crate::{Consumer, Error, Message, Publisher};
+use crate::{Consumer, Error, Publisher};
 
 /// Where the URL names no heartbeat: either side notices a dead peer within 10 seconds.
 const HEARTBEAT_SECONDS: u16 = 4;
@@ -92,15 +92,6 @@ impl Link {
     /// Where the connection is lost, or there is no such queue.
     pub async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, Error> {
         Consumer::start(&self.channel, queue, prefetch).await
-    }
-
-    /// Takes one message of a queue; `None` where it is empty.
-    ///
-    /// # Errors
-    /// Where the connection is lost, or there is no such queue.
-    pub async fn get(&self, queue: &str) -> Result<Option<Message>, Error> {
-        let got = self.channel.basic_get(short(queue), BasicGetOptions::default()).await;
-        Ok(got.map_err(Error::amqp("take a message"))?.map(|message| message.delivery.into()))
     }
 
     /// Acknowledges this message and all that came before it on this connection.

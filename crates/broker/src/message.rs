@@ -53,7 +53,9 @@ impl Message {
         let oldest = deaths.as_array().and_then(|deaths| deaths.last());
         // A name that is not UTF-8 is shown with replacement characters, which no channel name holds.
         let text = |value: Option<&Value>| {
-            value.and_then(|value| value.as_str().or_else(|| value.get(NOT_UTF8)?.as_str())).map(str::to_owned)
+            value
+                .and_then(|value| value.as_str().or_else(|| value.get(NOT_UTF8)?.as_str()))
+                .map(str::to_owned)
         };
         if let Some(exchange) = text(oldest.and_then(|death| death.get("exchange"))) {
             self.exchange = exchange;

@@ -5,3 +5,4 @@ mod faults;
 mod first_second;
 mod poison;
 mod stage;
+mod unreadable;
