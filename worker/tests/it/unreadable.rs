@@ -34,7 +34,7 @@ impl RawPublisher {
         let heartbeat = tune.len() - 2;
         tune[heartbeat..].fill(0);
         raw.method(0, 10, 31, &tune).await?;
-        raw.method(0, 10, 40, &[&*short(url.path()[1..].as_bytes()), &[0, 0]].concat()).await?;
+        raw.method(0, 10, 40, &[&*short(&url.path().as_bytes()[1..]), &[0, 0]].concat()).await?;
         raw.expect(10, 41).await?;
         raw.method(1, 20, 10, &[0]).await?;
         raw.expect(20, 11).await?;
