@@ -1,0 +1,82 @@
+//! The client programs in `tests/clients`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::event::Event;
+use crate::place::Tenant;
+use crate::program::{Program, command};
+
+/// Where the scripts are, with `node_modules` below.
+pub(crate) fn folder() -> PathBuf {
+    let named = std::env::var_os("NUNCIO_TEST_CLIENTS").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| repository().join("tests").join("clients"));
+    assert!(
+        folder.join("node_modules").is_dir(),
+        "the Node clients are not installed: use `cargo xtask test`"
+    );
+    folder
+}
+
+/// The Python that has the client packages.
+pub(crate) fn python() -> PathBuf {
+    let usual = || repository().join("target").join("clients").join("venv").join("bin").join("python");
+    let python = std::env::var_os("NUNCIO_TEST_PYTHON").map_or_else(usual, PathBuf::from);
+    assert!(python.is_file(), "the Python clients are not installed: use `cargo xtask test`");
+    python
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is a folder of the repository")
+}
+
+/// Starts a script of `tests/clients` with its options.
+pub(crate) fn run(script: &str, options: &Value) -> Program {
+    let interpreter = if script.ends_with(".py") { python() } else { PathBuf::from("node") };
+    let mut command = command(interpreter);
+    command.arg(script).arg(options.to_string()).current_dir(folder());
+    // Nothing is to be left behind in the repository.
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    Program::start(script, command)
+}
+
+/// The two subscribers.
+#[derive(Clone, Copy)]
+pub(crate) enum Subscriber {
+    GraphqlWs,
+    EventSource,
+}
+
+impl Subscriber {
+    /// Subscribes at this node after a cursor. It ends after `count` events; with 0 it goes on.
+    pub(crate) fn start(
+        self,
+        api: &str,
+        tenant: &Tenant,
+        channel: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Program {
+        let script = match self {
+            Self::GraphqlWs => "subscribe_graphql_ws.mjs",
+            Self::EventSource => "subscribe_eventsource.mjs",
+        };
+        let options = json!({
+            "api": api, "token": tenant.key, "channel": channel, "after": after, "count": count, "reconnect": true,
+        });
+        run(script, &options)
+    }
+}
+
+/// The events that a subscriber has printed so far.
+pub(crate) fn received(subscriber: &Program) -> Vec<Event> {
+    let lines = subscriber.out.all();
+    let values = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    values.filter_map(|line| line.get("event").map(Event::read)).collect()
+}
+
+/// Whether a subscriber has printed a line with this member.
+pub(crate) fn member(name: &str) -> impl Fn(&str) -> Option<Value> {
+    move |line| serde_json::from_str::<Value>(line).ok()?.get(name).cloned()
+}

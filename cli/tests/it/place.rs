@@ -1,0 +1,98 @@
+//! Where a test happens: a database and a virtual host of its own, and the projects it makes.
+
+use std::io;
+
+use nuncio_devstack::testkit::{self, TestDatabase, TestVhost};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::node::Node;
+use crate::program::{Program, eventually, nuncio};
+
+/// The template database of these tests; change the name with what `nuncio migrate` does.
+const TEMPLATE: &str = "nuncio_cli_tests";
+
+/// The admin key that every node of these tests is given.
+pub(crate) const ADMIN_KEY: &str = "na_acceptance0123456789acceptance0123456789";
+
+/// Encrypts what must be read back.
+pub(crate) const SECRET_KEY: &str = "a secret key for tests, of more than 32 bytes";
+
+/// A database and a virtual host.
+pub(crate) struct Place {
+    pub(crate) database: TestDatabase,
+    pub(crate) vhost: TestVhost,
+}
+
+/// A project with a key that may subscribe to and publish everything in it.
+pub(crate) struct Tenant {
+    pub(crate) name: String,
+    pub(crate) key: String,
+}
+
+impl Tenant {
+    pub(crate) fn exchange(&self) -> String {
+        format!("nuncio.{}", self.name)
+    }
+}
+
+async fn migrate(url: String) -> io::Result<()> {
+    let mut migrate = nuncio();
+    migrate.arg("migrate").env("DATABASE_URL", url);
+    Program::start("nuncio migrate", migrate).succeed().await;
+    Ok(())
+}
+
+impl Place {
+    pub(crate) async fn new() -> Self {
+        let made = tokio::try_join!(testkit::database(TEMPLATE, migrate), testkit::vhost());
+        let (database, vhost) = made.expect("servers");
+        Self { database, vhost }
+    }
+
+    /// `nuncio` with its servers and free ports, without a subcommand yet.
+    pub(crate) fn nuncio(&self) -> Command {
+        let mut command = nuncio();
+        command
+            .env("DATABASE_URL", &self.database.url)
+            .env("AMQP_URL", &self.vhost.url)
+            .env("NUNCIO_SECRET_KEY", SECRET_KEY)
+            .env("NUNCIO_ADMIN_KEY", ADMIN_KEY)
+            .env("NUNCIO_LISTEN", "127.0.0.1:0")
+            .env("NUNCIO_OPS_LISTEN", "127.0.0.1:0")
+            .env("NUNCIO_LOG_FORMAT", "json");
+        command
+    }
+
+    /// Starts a node of this role and waits until it is ready.
+    pub(crate) async fn start(&self, role: &str) -> Node {
+        let mut command = self.nuncio();
+        command.arg(role);
+        Node::start(&format!("nuncio {role}"), command).await
+    }
+
+    /// Makes a project, and waits until messages can be published to it.
+    pub(crate) async fn make_project(&self, node: &Node, name: &str) -> Tenant {
+        node.admin(Method::POST, "/projects", &json!({ "name": name })).await;
+        let rights = json!({ "subscribe": ["#"], "publish": ["#"] });
+        let key = json!({ "label": "test", "rights": rights });
+        let key = node.admin(Method::POST, &format!("/projects/{name}/keys"), &key).await;
+        let tenant = Tenant { name: name.to_owned(), key: key["secret"].as_str().expect("a key").to_owned() };
+        let exchange = tenant.exchange();
+        eventually("the project's exchange", async || self.has_exchange(&exchange).await).await;
+        tenant
+    }
+
+    async fn has_exchange(&self, name: &str) -> bool {
+        let path = ["exchanges", self.vhost.name.as_str(), name];
+        self.vhost.management.call(Method::GET, &path, None).await.is_ok()
+    }
+
+    /// The options of a publisher's script.
+    pub(crate) fn publisher(&self, tenant: &Tenant, channel: &str, count: u64) -> Value {
+        json!({
+            "amqp": self.vhost.url, "exchange": tenant.exchange(), "channel": channel, "first": 1, "count": count,
+        })
+    }
+}
