@@ -24,6 +24,12 @@ pub enum Error {
         /// Which one is longer.
         name: &'static str,
     },
+    /// A property is none that Nuncio knows, or has not the form in which Nuncio writes it.
+    #[error("{name} is no property that can be published, or not in the form in which it is shown")]
+    NoProperty {
+        /// Which one.
+        name: String,
+    },
     /// The broker took the message and then said that it could not keep it.
     #[error("the broker refused the message")]
     Refused,
@@ -52,7 +58,7 @@ impl Error {
     /// rights, or a queue that was made with other arguments.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Url | Self::RoutingKey | Self::Property { .. } => true,
+            Self::Url | Self::RoutingKey | Self::Property { .. } | Self::NoProperty { .. } => true,
             Self::Timeout { .. } | Self::Refused | Self::Cancelled { .. } => false,
             Self::Amqp { source, .. } => match source.kind() {
                 ErrorKind::ProtocolError(error) => matches!(

@@ -1,15 +1,15 @@
 //! Messages as the broker hands them out, and their properties and headers.
 
+mod json;
+
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
-use serde_json::{Map, Value, json};
+use lapin::types::ShortString;
+use serde_json::Value;
 
 use crate::Error;
-
-/// How deep header tables are followed; what lies deeper is named, not shown.
-const MAX_HEADER_DEPTH: usize = 32;
+use json::{from_json, short_name, to_json};
 
 /// The name under which bytes stand that are no text.
 const NOT_UTF8: &str = "notUtf8";
@@ -128,30 +128,6 @@ impl Properties {
         Ok(Self(self.0.with_headers(headers)))
     }
 
-    /// All of it as a JSON object, for people to read.
-    pub fn to_json(&self) -> Value {
-        let mut all = Map::new();
-        let texts = [
-            ("contentType", self.content_type()),
-            ("contentEncoding", self.content_encoding()),
-            ("messageId", self.message_id()),
-            ("appId", self.app_id()),
-            ("type", self.kind()),
-            ("correlationId", self.0.correlation_id().as_ref().map(ShortString::as_str)),
-            ("replyTo", self.0.reply_to().as_ref().map(ShortString::as_str)),
-            ("expiration", self.0.expiration().as_ref().map(ShortString::as_str)),
-            ("userId", self.0.user_id().as_ref().map(ShortString::as_str)),
-        ];
-        all.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text?)))));
-        if let Some(timestamp) = self.timestamp() {
-            all.insert("timestamp".to_owned(), json!(timestamp));
-        }
-        if let Some(headers) = self.0.headers() {
-            all.insert("headers".to_owned(), table_to_json(headers, 0));
-        }
-        Value::Object(all)
-    }
-
     /// Persistent: a durable queue keeps the message over a restart.
     pub(crate) fn persistent(self) -> BasicProperties {
         self.0.with_delivery_mode(2)
@@ -163,123 +139,11 @@ impl Properties {
     }
 }
 
-fn short_name(name: &str) -> Result<ShortString, Error> {
-    ShortString::try_new(name).map_err(|_| Error::Property { name: "header name" })
-}
-
-/// A header value as JSON. What has no JSON form of its own (bytes, NaN) becomes an object or a text that says so; a
-/// time becomes RFC 3339.
-fn to_json(value: &AMQPValue, depth: usize) -> Value {
-    match value {
-        AMQPValue::Boolean(value) => json!(value),
-        AMQPValue::ShortShortInt(value) => json!(value),
-        AMQPValue::ShortShortUInt(value) => json!(value),
-        AMQPValue::ShortInt(value) => json!(value),
-        AMQPValue::ShortUInt(value) => json!(value),
-        AMQPValue::LongInt(value) => json!(value),
-        AMQPValue::LongUInt(value) => json!(value),
-        AMQPValue::LongLongInt(value) => json!(value),
-        AMQPValue::Float(value) => float(f64::from(*value)),
-        AMQPValue::Double(value) => float(*value),
-        AMQPValue::DecimalValue(decimal) => json!(format!("{}e-{}", decimal.value, decimal.scale)),
-        AMQPValue::ShortString(text) => json!(text.as_str()),
-        AMQPValue::LongString(text) => bytes(text.as_bytes()),
-        AMQPValue::ByteArray(array) => bytes(array.as_slice()),
-        AMQPValue::Timestamp(seconds) => time(*seconds),
-        AMQPValue::Void => Value::Null,
-        AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_) if depth >= MAX_HEADER_DEPTH => {
-            json!(format!("(nested deeper than {MAX_HEADER_DEPTH})"))
-        }
-        AMQPValue::FieldArray(array) => {
-            array.as_slice().iter().map(|value| to_json(value, depth + 1)).collect()
-        }
-        AMQPValue::FieldTable(table) => table_to_json(table, depth + 1),
-    }
-}
-
-fn table_to_json(table: &FieldTable, depth: usize) -> Value {
-    table.inner().iter().map(|(name, value)| (name.as_str(), to_json(value, depth))).collect()
-}
-
-fn float(value: f64) -> Value {
-    serde_json::Number::from_f64(value).map_or_else(|| json!(value.to_string()), Value::Number)
-}
-
-fn bytes(bytes: &[u8]) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => json!(text),
-        Err(_) => json!({ NOT_UTF8: String::from_utf8_lossy(bytes) }),
-    }
-}
-
-fn time(seconds: u64) -> Value {
-    i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0))
-        .filter(|time| nuncio_model::cloudevents::is_writable(*time))
-        .map_or_else(|| json!(seconds), |time| json!(nuncio_model::cloudevents::write_time(time)))
-}
-
-fn from_json(value: &Value) -> Result<AMQPValue, Error> {
-    Ok(match value {
-        Value::Null => AMQPValue::Void,
-        Value::Bool(value) => AMQPValue::Boolean(*value),
-        Value::Number(number) => match number.as_i64() {
-            Some(integer) => AMQPValue::LongLongInt(integer),
-            None => AMQPValue::Double(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Value::String(text) => AMQPValue::LongString(text.as_str().into()),
-        Value::Array(values) => {
-            let values: Result<Vec<_>, _> = values.iter().map(from_json).collect();
-            AMQPValue::FieldArray(values?.into())
-        }
-        Value::Object(members) => {
-            let mut table = FieldTable::default();
-            for (name, value) in members {
-                table.insert(short_name(name)?, from_json(value)?);
-            }
-            AMQPValue::FieldTable(table)
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use lapin::types::DecimalValue;
+    use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn every_type_of_header_has_a_json_form() {
-        for (value, expected) in [
-            (AMQPValue::Boolean(true), json!(true)),
-            (AMQPValue::ShortShortInt(-1), json!(-1)),
-            (AMQPValue::LongUInt(u32::MAX), json!(u32::MAX)),
-            (AMQPValue::Double(f64::NAN), json!("NaN")),
-            (AMQPValue::Float(1.5), json!(1.5)),
-            (AMQPValue::DecimalValue(DecimalValue { scale: 255, value: 7 }), json!("7e-255")),
-            (AMQPValue::LongString("x".into()), json!("x")),
-            (AMQPValue::LongString(vec![0xff_u8].into()), json!({"notUtf8": "\u{fffd}"})),
-            (AMQPValue::ByteArray(b"ab".as_slice().into()), json!("ab")),
-            (AMQPValue::Timestamp(0), json!("1970-01-01T00:00:00Z")),
-            (AMQPValue::Timestamp(u64::MAX), json!(u64::MAX)),
-            (AMQPValue::Void, Value::Null),
-            (AMQPValue::FieldArray(vec![AMQPValue::Void].into()), json!([null])),
-        ] {
-            assert_eq!(to_json(&value, 0), expected);
-        }
-    }
-
-    #[test]
-    fn deep_tables_end_somewhere() {
-        let mut value = AMQPValue::Void;
-        for _ in 0..100 {
-            let mut table = FieldTable::default();
-            table.insert("t".into(), value);
-            value = AMQPValue::FieldTable(table);
-        }
-        assert!(to_json(&value, 0).to_string().contains("nested deeper"));
-    }
 
     #[test]
     fn what_was_dead_lettered_finds_its_origin() {
