@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::api::Api;
 use crate::event::Event;
 use crate::place::Tenant;
 use crate::program::{Program, command};
@@ -52,7 +53,7 @@ impl Subscriber {
     /// Subscribes at this node after a cursor. It ends after `count` events; with 0 it goes on.
     pub(crate) fn start(
         self,
-        api: &str,
+        api: &Api,
         tenant: &Tenant,
         channel: &str,
         after: Option<&str>,
@@ -63,7 +64,7 @@ impl Subscriber {
             Self::EventSource => "subscribe_eventsource.mjs",
         };
         let options = json!({
-            "api": api, "token": tenant.key, "channel": channel, "after": after, "count": count, "reconnect": true,
+            "api": api.url, "token": tenant.key, "channel": channel, "after": after, "count": count, "reconnect": true,
         });
         run(script, &options)
     }

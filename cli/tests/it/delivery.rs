@@ -15,7 +15,7 @@ async fn everyone_sees_the_same(publishers: &[(&str, &str, &str)]) {
     let place = Place::new().await;
     let node = place.start("all").await;
     let tenant = place.make_project(&node, "shop").await;
-    let start = node.cursor(&tenant).await;
+    let start = node.api.cursor(&tenant).await;
     let total = publishers.len() * usize::try_from(COUNT).expect("a small number");
     let subscribe = |kind: Subscriber| kind.start(&node.api, &tenant, "load.#", Some(&start), total);
     let (socket, stream) = (subscribe(Subscriber::GraphqlWs), subscribe(Subscriber::EventSource));
@@ -31,7 +31,7 @@ async fn everyone_sees_the_same(publishers: &[(&str, &str, &str)]) {
         publisher.succeed().await;
     }
     let (socket, stream) = (socket.succeed().await, stream.succeed().await);
-    let log = node.history(&tenant, "load.#", &start).await;
+    let log = node.api.history(&tenant, "load.#", Some(&start)).await;
     for (channel, ..) in publishers {
         assert_complete(&log, channel, COUNT);
     }

@@ -1,8 +1,16 @@
 //! The program as its users meet it: child processes on real servers, and unmodified clients around them.
 
+mod api;
 mod clients;
+mod cluster;
+mod commands;
+mod crash;
 mod delivery;
+mod dev;
+mod dev_kit;
+mod drain;
 mod event;
+mod exits;
 mod node;
 mod place;
 mod poison;

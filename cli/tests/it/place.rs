@@ -74,10 +74,10 @@ impl Place {
 
     /// Makes a project, and waits until messages can be published to it.
     pub(crate) async fn make_project(&self, node: &Node, name: &str) -> Tenant {
-        node.admin(Method::POST, "/projects", &json!({ "name": name })).await;
+        node.api.admin(Method::POST, "/projects", &json!({ "name": name })).await;
         let rights = json!({ "subscribe": ["#"], "publish": ["#"] });
         let key = json!({ "label": "test", "rights": rights });
-        let key = node.admin(Method::POST, &format!("/projects/{name}/keys"), &key).await;
+        let key = node.api.admin(Method::POST, &format!("/projects/{name}/keys"), &key).await;
         let tenant = Tenant { name: name.to_owned(), key: key["secret"].as_str().expect("a key").to_owned() };
         let exchange = tenant.exchange();
         eventually("the project's exchange", async || self.has_exchange(&exchange).await).await;

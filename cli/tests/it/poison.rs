@@ -12,7 +12,7 @@ async fn six_kinds_of_poison_and_the_good_event_behind_them() {
     let place = Place::new().await;
     let node = place.start("all").await;
     let tenant = place.make_project(&node, "shop").await;
-    let start = node.cursor(&tenant).await;
+    let start = node.api.cursor(&tenant).await;
     let subscriber = Subscriber::EventSource.start(&node.api, &tenant, "orders.#", Some(&start), 2);
     let publisher = run("publish_poison.py", &place.publisher(&tenant, "orders.eu", 0)).succeed().await;
     let published = publisher.out.all();
@@ -22,7 +22,7 @@ async fn six_kinds_of_poison_and_the_good_event_behind_them() {
     let good = received(&subscriber.succeed().await);
     assert_eq!(good.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["taken", "good"]);
 
-    let letters = async || node.admin(Method::GET, "/projects/shop/dead-letters", &Value::Null).await;
+    let letters = async || node.api.admin(Method::GET, "/projects/shop/dead-letters", &Value::Null).await;
     eventually("six dead letters", async || letters().await["items"].as_array().map(Vec::len) == Some(6))
         .await;
     let letters = letters().await;
@@ -32,7 +32,7 @@ async fn six_kinds_of_poison_and_the_good_event_behind_them() {
     for letter in letters {
         assert!(letter["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{letter}");
         let path = format!("/projects/shop/dead-letters/{}", letter["id"].as_str().expect("an id"));
-        let whole = node.admin(Method::GET, &path, &Value::Null).await;
+        let whole = node.api.admin(Method::GET, &path, &Value::Null).await;
         assert!(whole["body"].is_string() || whole["bodyBase64"].is_string(), "{letter}");
     }
 }

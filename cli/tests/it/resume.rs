@@ -14,7 +14,7 @@ async fn whoever_comes_back_with_a_cursor_sees_exactly_the_rest() {
     let place = Place::new().await;
     let node = place.start("all").await;
     let tenant = place.make_project(&node, "shop").await;
-    let start = node.cursor(&tenant).await;
+    let start = node.api.cursor(&tenant).await;
     let subscribe =
         |kind: Subscriber, after: &str, count| kind.start(&node.api, &tenant, "load.*", Some(after), count);
 
@@ -35,10 +35,10 @@ async fn whoever_comes_back_with_a_cursor_sees_exactly_the_rest() {
     for (kind, mut seen) in left {
         let cursor = seen.last().expect("some events").cursor.clone();
         let later = received(&subscribe(kind, &cursor, rest).succeed().await);
-        assert_same("history", &node.history(&tenant, "load.*", &cursor).await, &later);
+        assert_same("history", &node.api.history(&tenant, "load.*", Some(&cursor)).await, &later);
         seen.extend(later);
         assert_complete(&seen, "load.amqplib", COUNT);
     }
     publishing.succeed().await;
-    assert_complete(&node.history(&tenant, "load.*", &start).await, "load.amqplib", COUNT);
+    assert_complete(&node.api.history(&tenant, "load.*", Some(&start)).await, "load.amqplib", COUNT);
 }
