@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio_broker::WakeBus;
+use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Identity};
 use nuncio_store::{Directory, Project, Store};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +61,8 @@ pub struct Parts {
     pub directory: Directory,
     /// How nodes tell each other of new events.
     pub bus: WakeBus,
+    /// Where dead letters are published again; none where there is no broker.
+    pub broker: Option<Broker>,
     /// The time.
     pub clock: Clock,
     /// Limits and times.
@@ -81,6 +83,8 @@ pub struct App {
     pub publisher: Publisher,
     /// The way out of the log.
     pub feeds: Feeds,
+    /// Where dead letters are published again.
+    pub broker: Option<Broker>,
     /// The time.
     pub clock: Clock,
     /// Limits and times.
@@ -94,10 +98,10 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, directory, bus, clock, settings, drain, tasks } = parts;
+        let Parts { store, directory, bus, broker, clock, settings, drain, tasks } = parts;
         let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
-        Arc::new(Self { store, directory, publisher, feeds, clock, settings, drain, tasks })
+        Arc::new(Self { store, directory, publisher, feeds, broker, clock, settings, drain, tasks })
     }
 
     /// The project of whoever is asking.

@@ -118,6 +118,7 @@ pub(crate) async fn start(
             store: store.clone(),
             directory: directory.clone(),
             bus: bus.clone(),
+            broker: broker.clone(),
             clock: Clock::system(),
             settings: settings.clone(),
             drain: shutdown.drain.clone(),

@@ -10,6 +10,7 @@ mod keys;
 mod list;
 mod namespaces;
 mod projects;
+mod redrive;
 mod schemas;
 mod signing_keys;
 
@@ -30,6 +31,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(keys::router())
         .merge(signing_keys::router())
         .merge(dead_letters::router())
+        .merge(redrive::router())
 }
 
 /// The project that a path names, as it is now: what was just changed through another node is seen.

@@ -96,6 +96,7 @@ impl Node {
             store,
             directory,
             bus: bus.clone(),
+            broker: None,
             clock,
             settings: settings.clone(),
             drain: drain.clone(),

@@ -10,5 +10,6 @@ mod history;
 mod node;
 mod problems;
 mod publishing;
+mod redrive;
 mod sse;
 mod surface;

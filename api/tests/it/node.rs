@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio_api::{ApiSettings, App, Parts, mint_token};
-use nuncio_broker::WakeBus;
+use nuncio_broker::{Broker, WakeBus};
 use nuncio_devstack::testkit::{self, TestDatabase};
 use nuncio_model::rights::RightsText;
 use nuncio_model::{Clock, NamespaceSettings, ProjectName, Rights, Secret};
@@ -99,6 +99,15 @@ impl Node {
     }
 
     pub(crate) async fn start_with(settings: ApiSettings) -> Self {
+        Self::build(settings, None).await
+    }
+
+    /// A node with a broker, for what is published again.
+    pub(crate) async fn start_beside(broker: Broker) -> Self {
+        Self::build(ApiSettings::default(), Some(broker)).await
+    }
+
+    async fn build(settings: ApiSettings, broker: Option<Broker>) -> Self {
         let migrate = async |url: String| {
             let store = Store::connect(&StoreOptions::new(Secret::new(url))).await?;
             store.migrate().await?;
@@ -114,7 +123,8 @@ impl Node {
         let clock = Clock::fixed(Clock::system().now());
         let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
         let bus = WakeBus::memory();
-        let app = App::new(Parts { store, directory, bus, clock, settings: settings.clone(), drain, tasks });
+        let parts = Parts { store, directory, bus, broker, clock, settings: settings.clone(), drain, tasks };
+        let app = App::new(parts);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         let (router, stop) = (nuncio_api::router(app.clone()), app.drain.clone());
