@@ -1,6 +1,6 @@
 //! The composition root: a node is put together here and nowhere else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use nuncio_api::{ApiSettings, App, Parts};
@@ -42,9 +42,10 @@ pub(crate) fn store_options(config: &Config) -> Result<StoreOptions, Failure> {
 pub(crate) async fn connect_store(config: &Config) -> Result<Store, Failure> {
     let options = store_options(config)?;
     let connect = async || Store::connect(&options).await;
+    let started = Instant::now();
     let store = connect
         .retry(waiting(config.connect))
-        .when(|error| error.is_unavailable())
+        .when(|error| error.is_unavailable() && started.elapsed() < config.connect)
         .notify(|error, _| tracing::warn!(error = chain(error), "waiting for PostgreSQL"))
         .await?;
     Ok(store)
@@ -68,9 +69,10 @@ async fn connect_broker(config: &Config) -> Result<Option<Broker>, Failure> {
     let Some(url) = config.amqp_url.clone() else { return Ok(None) };
     let broker = Broker::new(Secret::new(url), "nuncio");
     let connect = async || broker.connect("start").await;
+    let started = Instant::now();
     let link = connect
         .retry(waiting(config.connect))
-        .when(|error| !error.is_final())
+        .when(|error| !error.is_final() && started.elapsed() < config.connect)
         .notify(|error, _| tracing::warn!(error = chain(error), "waiting for RabbitMQ"))
         .await
         .map_err(|error| Failure::Unreachable(format!("RabbitMQ cannot be used: {}", chain(&error))))?;
@@ -78,7 +80,8 @@ async fn connect_broker(config: &Config) -> Result<Option<Broker>, Failure> {
     Ok(Some(broker))
 }
 
-/// Tries again more and more rarely, until this much time has passed.
+/// Tries again more and more rarely, for pauses of this much time in all. An attempt itself may take seconds, so
+/// callers that reach out to a server look at the clock too.
 fn waiting(total: Duration) -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(200))

@@ -2,14 +2,15 @@
 
 use std::io;
 
-use nuncio_devstack::testkit;
+use nuncio_devstack::{Postgres, PostgresOptions, testkit};
 use reqwest::{Client, Method};
 use serde_json::Value;
 use tokio::process::Command;
 
 use crate::api::{Api, json_of};
+use crate::dev_kit::Folder;
 use crate::node::Node;
-use crate::place::{Place, SECRET_KEY, Tenant};
+use crate::place::{Place, SECRET_KEY, TEMPLATE, Tenant, migrate};
 use crate::program::{Program, nuncio};
 
 async fn empty_database() -> testkit::TestDatabase {
@@ -48,15 +49,23 @@ fn findings(doctor: &Program) -> Vec<(String, bool)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_finds_what_is_to_be_mended_and_nothing_else() {
-    let place = Place::new().await;
-    let mut good = place.nuncio();
-    good.arg("doctor");
+    // The servers that tests share do not write through to the disk, which `doctor` would tell.
+    let folder = Folder::new();
+    let durable = PostgresOptions::kept(folder.path().join("postgres"));
+    let (server, vhost) = tokio::try_join!(Postgres::start(durable), testkit::vhost()).expect("servers");
+    let database = testkit::database_in(&server, TEMPLATE, migrate).await.expect("a database");
+    let mut good = nuncio();
+    good.arg("doctor").env("DATABASE_URL", &database.url).env("AMQP_URL", &vhost.url);
+    good.env("NUNCIO_SECRET_KEY", SECRET_KEY);
     let mut good = Program::start("nuncio doctor", good);
     let code = good.code().await;
-    let wrong: Vec<_> = findings(&good).into_iter().filter(|(_, well)| !well).map(|(what, _)| what).collect();
+    let wrong = findings(&good).into_iter().filter(|(_, well)| !well).map(|(what, _)| what);
     // How many files may be open is a matter of the machine.
+    let wrong: Vec<_> = wrong.collect();
     assert!(wrong.iter().all(|what| what == "open files"), "{}", good.out.text());
     assert_eq!(code, i32::from(!wrong.is_empty()));
+    drop(database);
+    server.stop().await.expect("an end");
 
     let (database, mut bad) = (empty_database().await, nuncio());
     bad.arg("doctor")

@@ -11,7 +11,7 @@ use crate::node::Node;
 use crate::program::{Program, eventually, nuncio};
 
 /// The template database of these tests; change the name with what `nuncio migrate` does.
-const TEMPLATE: &str = "nuncio_cli_tests";
+pub(crate) const TEMPLATE: &str = "nuncio_cli_tests";
 
 /// The admin key that every node of these tests is given.
 pub(crate) const ADMIN_KEY: &str = "na_acceptance0123456789acceptance0123456789";
@@ -37,7 +37,8 @@ impl Tenant {
     }
 }
 
-async fn migrate(url: String) -> io::Result<()> {
+/// Brings an empty database up to date, with the program itself.
+pub(crate) async fn migrate(url: String) -> io::Result<()> {
     let mut migrate = nuncio();
     migrate.arg("migrate").env("DATABASE_URL", url);
     Program::start("nuncio migrate", migrate).succeed().await;

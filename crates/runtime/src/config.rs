@@ -8,6 +8,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use tracing_subscriber::EnvFilter;
+
 /// All settings of a process. There is no `Debug` on purpose: URLs and keys in it are secret.
 #[derive(Clone)]
 pub struct Config {
@@ -133,9 +135,9 @@ impl Config {
                 "127.0.0.1:9090",
                 "must be an address like 127.0.0.1:9090",
             ),
-            admin_key: reader.values.get("NUNCIO_ADMIN_KEY").cloned(),
+            admin_key: reader.admin_key("NUNCIO_ADMIN_KEY"),
             secret_key: reader.secret("NUNCIO_SECRET_KEY", 32),
-            log: reader.values.get("NUNCIO_LOG").cloned().unwrap_or_else(|| "info".to_owned()),
+            log: reader.filter("NUNCIO_LOG", "info"),
             log_format: reader.parsed("NUNCIO_LOG_FORMAT", "text", "must be text or json"),
             connect: seconds(&mut reader, "NUNCIO_CONNECT_SECONDS", 60, 0, 3_600),
             drain: seconds(&mut reader, "NUNCIO_DRAIN_SECONDS", 20, 1, 3_600),
@@ -213,6 +215,23 @@ impl Reader {
         Some(url)
     }
 
+    /// The form is that of the keys that Nuncio makes itself: the store takes no other.
+    fn admin_key(&mut self, key: &str) -> Option<String> {
+        let text = self.values.get(key)?.clone();
+        if !text.starts_with("na_") || !(40..=200).contains(&text.len()) || !text.is_ascii() {
+            self.wrong.push(format!("{key} must begin with na_ and have 40 to 200 ASCII characters"));
+        }
+        Some(text)
+    }
+
+    fn filter(&mut self, key: &str, default: &str) -> String {
+        let text = self.values.get(key).map_or(default, String::as_str).to_owned();
+        if let Err(error) = EnvFilter::try_new(&text) {
+            self.wrong.push(format!("{key} is no filter for the log: {error}"));
+        }
+        text
+    }
+
     fn secret(&mut self, key: &str, least: usize) -> Option<String> {
         let text = self.values.get(key)?.clone();
         if text.len() < least {
@@ -258,6 +277,8 @@ mod tests {
             ("NUNCIO_DRAIN_SECONDS", "-1"),
             ("NUNCIO_LOG_FORMAT", "xml"),
             ("NUNCIO_SECRET_KEY", "short"),
+            ("NUNCIO_ADMIN_KEY", "short"),
+            ("NUNCIO_LOG", "nuncio=loud"),
         ];
         let Err(error) = read("NUNCIO_TYPO = 1\nNUNCIO_MAX_BODY_BYTES = [1]", &environment) else {
             panic!("all is wrong")

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use nuncio_model::Secret;
-use sqlx::FromRow;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{Connection, FromRow};
 
 use crate::{Error, Result, SecretKey, origin};
 
 /// How long a call waits for a free connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one attempt to connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the database is, and how much of it to use.
 #[derive(Clone, Debug)]
@@ -79,6 +82,7 @@ impl Store {
             ("jit", "off"),
         ]);
         let read = url.options(common).options([("statement_timeout", "20s"), ("jit", "off")]);
+        greet(&append).await?;
         let pool = |connections| {
             PgPoolOptions::new()
                 .max_connections(connections)
@@ -165,4 +169,12 @@ impl Store {
             )
         })
     }
+}
+
+/// Connects once without a pool: a pool tries until its time is up, and then only says that it was.
+async fn greet(options: &PgConnectOptions) -> Result<()> {
+    let greeting = async { PgConnection::connect_with(options).await?.close().await };
+    let in_time = tokio::time::timeout(CONNECT_TIMEOUT, greeting).await;
+    let late = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+    Ok(in_time.map_err(late)??)
 }
