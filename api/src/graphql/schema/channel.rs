@@ -1,11 +1,10 @@
 //! `Channel`: a channel as it stands.
 
 use async_graphql::SimpleObject;
-use chrono::{DateTime, Utc};
 use nuncio_model::{ProjectId, cursor};
 use nuncio_store::{ChannelHead, Head};
 
-use super::scalars::{Cursor, Int64};
+use super::scalars::{Cursor, Int64, Time};
 
 /// A channel as it stands.
 #[derive(SimpleObject)]
@@ -19,9 +18,9 @@ pub(crate) struct Channel {
     /// The oldest place after which none of its events has been removed.
     pub oldest: Cursor,
     /// When its first event was stored.
-    pub first_event_at: Option<DateTime<Utc>>,
+    pub first_event_at: Option<Time>,
     /// When its newest event was stored.
-    pub last_event_at: Option<DateTime<Utc>>,
+    pub last_event_at: Option<Time>,
     /// How many subscriptions and streams, by whatever pattern, listen to it on the node that answers.
     pub subscribers: i32,
 }
@@ -34,8 +33,8 @@ impl Channel {
             sequence: Int64(channel.sequence),
             cursor: at(channel.position),
             oldest: at(channel.trimmed_position),
-            first_event_at: Some(channel.first_event_at),
-            last_event_at: Some(channel.last_event_at),
+            first_event_at: Some(Time(channel.first_event_at)),
+            last_event_at: Some(Time(channel.last_event_at)),
             subscribers: i32::try_from(subscribers).unwrap_or(i32::MAX),
             name: channel.name,
         }

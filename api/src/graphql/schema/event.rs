@@ -5,10 +5,9 @@ use std::sync::Arc;
 use async_graphql::{ID, Object, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::{DateTime, Utc};
 use nuncio_model::Data;
 
-use super::scalars::{Cursor, Int64, Json};
+use super::scalars::{Cursor, Int64, Json, Time};
 use crate::history::HistoryPage;
 
 /// The media type of data whose publisher named none.
@@ -46,8 +45,8 @@ impl Event {
     }
 
     /// When it happened: as the publisher said, else when it was stored.
-    async fn time(&self) -> DateTime<Utc> {
-        self.0.time()
+    async fn time(&self) -> Time {
+        Time(self.0.time())
     }
 
     /// The media type of the data.

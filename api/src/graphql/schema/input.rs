@@ -3,12 +3,11 @@
 use async_graphql::{ID, InputObject};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::{DateTime, Utc};
-use nuncio_model::cloudevents::{Incoming, is_writable};
+use nuncio_model::cloudevents::Incoming;
 use nuncio_model::event::EventError;
 use nuncio_model::{Channel, Data, Draft};
 
-use super::scalars::Json;
+use super::scalars::{Json, Time};
 
 /// The source of events that name none.
 const SOURCE: &str = "/graphql";
@@ -25,7 +24,7 @@ pub(crate) struct EventInput {
     /// What it happened to.
     pub subject: Option<String>,
     /// When it happened.
-    pub time: Option<DateTime<Utc>>,
+    pub time: Option<Time>,
     /// The payload, as JSON.
     pub data: Option<Json>,
     /// The payload, where it is not JSON.
@@ -59,15 +58,12 @@ impl EventInput {
             }
             (None, None) => Data::None,
         };
-        if self.time.is_some_and(|time| !is_writable(time)) {
-            return Err(EventError::invalid("time must lie between the years 1 and 9999"));
-        }
         let incoming = Incoming {
             id: self.id.map(|id| id.0),
             source: self.source,
             r#type: self.r#type,
             subject: self.subject,
-            time: self.time,
+            time: self.time.map(|time| time.0),
             content_type: self.content_type,
             data,
             ..Incoming::default()

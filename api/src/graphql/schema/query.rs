@@ -9,7 +9,7 @@ use super::super::error::of_api;
 use super::Request;
 use super::channel::Channel;
 use super::event::EventPage;
-use super::scalars::Cursor;
+use super::scalars::{Cursor, Time};
 use crate::auth;
 use crate::error::ApiError;
 use crate::feed::Start;
@@ -36,13 +36,14 @@ impl Query {
         channel: String,
         after: Option<Cursor>,
         before: Option<Cursor>,
-        since: Option<DateTime<Utc>>,
+        since: Option<Time>,
         first: Option<i32>,
         last: Option<i32>,
     ) -> Result<EventPage> {
         let request = Request::of(context)?;
         let patterns = request.readable(&channel)?;
         let (after, before) = (after.map(|cursor| cursor.0), before.map(|cursor| cursor.0));
+        let since = since.map(|time| time.0);
         let wanted = Wanted::parse(after, since, before, first, last).map_err(of_api)?;
         let (store, project) = (&request.app.store, request.project_id());
         let page = match &wanted {

@@ -1,17 +1,20 @@
-//! The scalars `JSON`, `Cursor` and `Int64`; `DateTime` is the library's.
+//! The scalars `JSON`, `DateTime`, `Cursor` and `Int64`.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use nuncio_model::cloudevents::{is_writable, write_time};
 use nuncio_model::json::compact;
 
 use super::super::response::write_value;
 
-/// Any JSON value.
-///
-/// What was published comes out byte for byte: numbers of any size, repeated keys and their order are kept.
+/// The scalar `JSON`, whose description stands at its `impl`, as those of the others.
 #[derive(Clone, Debug)]
 pub(crate) struct Json(pub Bytes);
 
+/// Any JSON value.
+///
+/// What was published comes out byte for byte: numbers of any size, repeated keys and their order are kept.
 #[Scalar(name = "JSON")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -27,10 +30,32 @@ impl ScalarType for Json {
     }
 }
 
-/// An opaque text: a place in the project's one total order of events. It works on every surface, over any pattern.
+/// The scalar `DateTime`; the library's own writes times in another form than the rest of Nuncio.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time(pub DateTime<Utc>);
+
+/// A time as RFC 3339 writes it; Nuncio itself writes it in UTC, with a `Z`.
+#[Scalar(name = "DateTime", specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339")]
+impl ScalarType for Time {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = value else {
+            return Err(InputValueError::custom("a DateTime is a string"));
+        };
+        let time = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc());
+        let hint = "a DateTime is written like 2026-01-31T12:00:00Z, in the years 1 to 9999";
+        time.filter(|time| is_writable(*time)).map(Self).ok_or(InputValueError::custom(hint))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(write_time(self.0))
+    }
+}
+
+/// The scalar `Cursor`.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor(pub String);
 
+/// An opaque text: a place in the project's one total order of events. It works on every surface, over any pattern.
 #[Scalar]
 impl ScalarType for Cursor {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -52,10 +77,11 @@ impl From<nuncio_model::Cursor> for Cursor {
     }
 }
 
-/// A whole number below 2^53, which every JSON parser keeps exactly.
+/// The scalar `Int64`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Int64(pub i64);
 
+/// A whole number below 2^53, which every JSON parser keeps exactly.
 #[Scalar]
 impl ScalarType for Int64 {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -86,6 +112,20 @@ mod tests {
         let json = Json::parse(object).expect("JSON");
         assert_eq!(json.0, "{\"a b\":[null,1]}");
         assert_eq!(json.to_value(), Value::Binary(json.0.clone()));
+    }
+
+    #[test]
+    fn times_are_written_as_on_every_surface() {
+        let time = |text: &str| Time::parse(Value::from(text));
+        for (text, written) in [
+            ("2026-01-31T12:00:00+00:00", "2026-01-31T12:00:00Z"),
+            ("2026-01-31T14:00:00.5+02:00", "2026-01-31T12:00:00.500Z"),
+        ] {
+            assert_eq!(time(text).expect("a time").to_value(), Value::from(written));
+        }
+        for bad in ["2026-01-31", "2026-01-31T12:00:00", "0000-01-01T00:00:00Z", "now"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, Result};
-use chrono::{DateTime, Utc};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 
 use super::super::error::of_api;
 use super::event::Event;
-use super::scalars::Cursor;
+use super::scalars::{Cursor, Time};
 use super::{GapSlot, Request};
 use crate::feed::{self, FeedError, Reader, Start};
 
@@ -37,13 +36,14 @@ impl Subscription {
         context: &Context<'_>,
         channel: String,
         after: Option<Cursor>,
-        since: Option<DateTime<Utc>>,
+        since: Option<Time>,
         last: Option<i32>,
         #[graphql(default_with = "Some(OnGap::Fail)")] on_gap: Option<OnGap>,
     ) -> Result<impl Stream<Item = Result<Event>> + use<>> {
         let request = Request::of(context)?;
         let patterns = request.readable(&channel)?;
-        let start = Start::parse(after.map(|cursor| cursor.0), since, last.map(i64::from)).map_err(of_api)?;
+        let start = Start::parse(after.map(|cursor| cursor.0), since.map(|time| time.0), last.map(i64::from))
+            .map_err(of_api)?;
         // An explicit null means what leaving it out means.
         let on_gap = on_gap.unwrap_or(OnGap::Fail).into();
         let opened = request.app.feeds.open(request.project_id(), patterns, &start, on_gap).await;
