@@ -4,11 +4,13 @@
 
 mod bearer;
 mod token;
+mod watch;
 
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use nuncio_model::rights::Proof;
 use nuncio_model::{Action, Channel, Identity, Pattern};
 use nuncio_store::{AdminKey, Role};
 
@@ -17,6 +19,7 @@ use crate::cors;
 use crate::error::ApiError;
 
 pub use token::{MintError, mint_token};
+pub use watch::{Lapse, Watch};
 
 /// What API keys begin with.
 const API_KEY: &str = "nk_";
@@ -57,6 +60,7 @@ fn of_api_key(app: &App, text: &str) -> Result<Identity, ApiError> {
         subject: None,
         rights: key.rights.clone(),
         expires_at: key.expires_at,
+        proof: Proof::ApiKey(key.prefix.clone()),
     })
 }
 

@@ -8,12 +8,12 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use nuncio_model::cursor::CursorError;
 use nuncio_model::limits::DEFAULT_PAGE;
-use nuncio_model::{Action, Cursor, Event, Pattern, ProjectId, cloudevents};
+use nuncio_model::{Action, Cursor, Event, Identity, Pattern, ProjectId, cloudevents};
 use nuncio_store::Store;
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::auth::{self, Caller, StreamCaller};
+use crate::auth::{self, Caller, StreamCaller, Watch};
 use crate::error::ApiError;
 use crate::feed::{Place, Start};
 use crate::openapi::{EventsPage, Problem};
@@ -56,7 +56,7 @@ pub async fn of_channel(
     let pattern = Pattern::parse(&channel)?;
     auth::require_pattern(&identity, Action::Subscribe, &pattern)?;
     let wanted = Wanted::parse(Reading::parse(parts.uri.query())?)?;
-    let page = wanted.read(&app, identity.project, vec![pattern].into()).await?;
+    let page = wanted.read(&app, identity, vec![pattern].into()).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], page.to_json()).into_response())
 }
 
@@ -117,9 +117,10 @@ impl Wanted {
     async fn read(
         &self,
         app: &App,
-        project: ProjectId,
+        identity: Arc<Identity>,
         patterns: Arc<[Pattern]>,
     ) -> Result<HistoryPage, ApiError> {
+        let project = identity.project;
         match self {
             Self::Back { before, last } => {
                 page_back(&app.store, project, &patterns, before.as_deref(), *last).await
@@ -127,7 +128,10 @@ impl Wanted {
             Self::Forward { start, first, wait } => {
                 let page = page_on(&app.store, project, &patterns, start.as_ref(), *first).await?;
                 match wait {
-                    Some(wait) if page.events.is_empty() => poll(app, patterns, page, *first, *wait).await,
+                    Some(wait) if page.events.is_empty() => {
+                        let watch = Watch::over(app, identity);
+                        poll(app, watch, patterns, page, *first, *wait).await
+                    }
                     _ => Ok(page),
                 }
             }
@@ -194,6 +198,7 @@ pub async fn page_back(
 /// Waits for the first events after an empty page; the page comes back empty when nothing came in time.
 async fn poll(
     app: &App,
+    mut watch: Watch,
     patterns: Arc<[Pattern]>,
     page: HistoryPage,
     first: usize,
@@ -206,6 +211,7 @@ async fn poll(
         let chunk = tokio::select! {
             biased;
             () = app.drain.cancelled() => break,
+            _ = watch.lapse() => return Err(ApiError::unauthenticated("the credentials have expired or were revoked")),
             chunk = reader.next(first) => chunk?,
             () = tokio::time::sleep_until(until) => break,
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use nuncio_model::rights::RightsText;
+use nuncio_model::rights::{Proof, RightsText};
 use nuncio_model::{Identity, ProjectName, Rights};
 use nuncio_store::{Project, SigningKey, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,7 @@ pub(super) fn read(snapshot: &Snapshot, token: &str, now: DateTime<Utc>) -> Resu
         subject: Some(claims.sub),
         rights,
         expires_at: time(claims.exp),
+        proof: Proof::Token(key.kid.clone()),
     })
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
-use nuncio_model::{Cursor, Identity, Pattern};
+use nuncio_model::{Cursor, Identity, Pattern, ProjectId};
 use tokio::time::Instant;
 
 use super::frame;
 use crate::app::App;
+use crate::auth::{Lapse, Watch};
 use crate::error::ApiError;
 use crate::feed::{Chunk, FeedError, OnGap, Reader, Start};
 
@@ -22,7 +23,8 @@ const SPREAD: std::ops::Range<u64> = 500..5_000;
 /// An open stream.
 pub(super) struct Session {
     app: Arc<App>,
-    identity: Arc<Identity>,
+    project: ProjectId,
+    watch: Watch,
     patterns: Arc<[Pattern]>,
     typed: bool,
     start: Start,
@@ -46,7 +48,7 @@ enum Phase {
 /// What a live stream met next.
 enum Met {
     Draining,
-    Expired,
+    Lapsed(Lapse),
     Quiet,
     Chunk(Result<Chunk, FeedError>),
 }
@@ -60,7 +62,8 @@ impl Session {
         typed: bool,
     ) -> Self {
         let beat_at = Instant::now() + app.settings.keep_alive;
-        Self { app, identity, patterns, typed, start, phase: Phase::New, told: None, beat_at }
+        let (project, watch) = (identity.project, Watch::over(&app, identity));
+        Self { app, project, watch, patterns, typed, start, phase: Phase::New, told: None, beat_at }
     }
 
     /// The bytes of the stream. It is asked for more only when the socket has taken what there was: a slow reader
@@ -93,11 +96,12 @@ impl Session {
 
     /// Finds the place to begin at. While the database is away, signs of life are sent, and it is looked for again.
     async fn begin(&mut self) -> Bytes {
-        let (app, project) = (self.app.clone(), self.identity.project);
+        let (app, project) = (self.app.clone(), self.project);
         let open = app.feeds.open(project, self.patterns.clone(), &self.start, OnGap::Skip);
         let opened = tokio::select! {
             biased;
             () = app.drain.cancelled() => return self.go_away("DRAINING"),
+            lapse = self.watch.lapse() => return self.go_away(reason_of(lapse)),
             () = tokio::time::sleep_until(self.beat_at) => return frame::beat(None),
             opened = open => opened,
         };
@@ -121,7 +125,7 @@ impl Session {
     async fn live(&mut self) -> Option<Bytes> {
         match self.meet().await {
             Met::Draining => Some(self.go_away("DRAINING")),
-            Met::Expired => Some(self.go_away("TOKEN_EXPIRED")),
+            Met::Lapsed(lapse) => Some(self.go_away(reason_of(lapse))),
             Met::Quiet => Some(self.beat()),
             Met::Chunk(Ok(chunk)) => self.events(&chunk),
             Met::Chunk(Err(FeedError::Lost(lost))) => {
@@ -136,13 +140,11 @@ impl Session {
     }
 
     async fn meet(&mut self) -> Met {
-        let ends_in =
-            self.identity.expires_at.map(|end| (end - self.app.clock.now()).to_std().unwrap_or_default());
         let Phase::Live(reader) = &mut self.phase else { return Met::Draining };
         tokio::select! {
             biased;
             () = self.app.drain.cancelled() => Met::Draining,
-            () = sleep_for(ends_in) => Met::Expired,
+            lapse = self.watch.lapse() => Met::Lapsed(lapse),
             chunk = reader.next(CHUNK_EVENTS) => Met::Chunk(chunk),
             () = tokio::time::sleep_until(self.beat_at) => Met::Quiet,
         }
@@ -177,10 +179,10 @@ impl Session {
     }
 }
 
-/// Never ends where there is no end.
-async fn sleep_for(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
+/// What a client is told that must come back with other credentials.
+fn reason_of(lapse: Lapse) -> &'static str {
+    match lapse {
+        Lapse::Expired => "TOKEN_EXPIRED",
+        Lapse::Revoked => "REVOKED",
     }
 }

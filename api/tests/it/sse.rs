@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nuncio_api::ApiSettings;
 use nuncio_devstack::testkit::Proxy;
-use nuncio_model::Rights;
+use nuncio_model::{Channel, Rights};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -206,6 +206,37 @@ async fn on_drain_and_at_the_end_of_a_token_the_stream_says_so_and_ends() {
     node.app.drain.cancel();
     assert_eq!(with_key.expect("nuncio.goaway").await["reason"], "DRAINING");
     assert_eq!(with_key.next().await, None);
+}
+
+#[tokio::test]
+async fn streams_and_polls_end_when_their_key_is_revoked_and_the_others_go_on() {
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    let key = node.key(&tenant.name, Rights::everything()).await;
+    let mut revoked = Source::open(&node, ORDERS, &key, "").await;
+    let mut other = Source::open(&node, ORDERS, &tenant.key, "").await;
+    revoked.expect("nuncio.ready").await;
+    other.expect("nuncio.ready").await;
+    let poll = async {
+        let answer = node.get("/v1/channels/quiet/events?wait=60", &key).await;
+        answer.expect_problem(401, "UNAUTHENTICATED");
+    };
+    let revoke = async {
+        let quiet = Channel::parse("quiet").expect("a good name");
+        let project = node.project(&tenant.name).id;
+        while node.app.feeds.listeners(project, &quiet) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let keys = node.app.store.list_api_keys(project, 0, 10).await.expect("the keys");
+        let id = keys.iter().find(|known| key.starts_with(&known.prefix)).expect("the key").id;
+        let path = format!("/admin/v1/projects/shop/keys/{id}:revoke");
+        node.post(&path, &node.admin, &json!({})).await.expect(200);
+    };
+    tokio::join!(poll, revoke);
+    assert_eq!(revoked.expect("nuncio.goaway").await["reason"], "REVOKED");
+    assert_eq!(revoked.next().await, None);
+    node.publish(&tenant, "orders", 0..1).await;
+    assert_eq!(other.numbers(1).await, [0]);
 }
 
 #[tokio::test]

@@ -99,6 +99,15 @@ impl Rights {
     }
 }
 
+/// What proved an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The API key of this prefix.
+    ApiKey(String),
+    /// A token that was signed with the project's key of this id.
+    Token(String),
+}
+
 /// Whoever a key or token stands for, inside one project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -112,4 +121,6 @@ pub struct Identity {
     pub rights: Rights,
     /// When this ends.
     pub expires_at: Option<DateTime<Utc>>,
+    /// What proved it.
+    pub proof: Proof,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use nuncio_model::{Channel, NamespaceSettings, ProjectId, ProjectName, Secret};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::keys::prefix_of;
@@ -97,6 +98,12 @@ impl Snapshot {
         Some((key, self.projects.get(&key.project)?))
     }
 
+    /// The API key that is named by this prefix, unless it was revoked: a name proves nothing.
+    pub fn api_key_of_prefix(&self, prefix: &str) -> Option<(&ApiKey, &Arc<Project>)> {
+        let key = self.api_keys.get(prefix)?;
+        Some((key, self.projects.get(&key.project)?))
+    }
+
     /// The admin key that this is the text of, unless it was revoked. Whether it has ended is for the caller's clock.
     pub fn admin_key(&self, text: &str) -> Option<&AdminKey> {
         self.admin_keys.get(prefix_of(text)?).filter(|key| key.is(text))
@@ -108,6 +115,7 @@ impl Snapshot {
 pub struct Directory {
     store: Store,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    changes: watch::Sender<i64>,
 }
 
 impl Directory {
@@ -116,7 +124,7 @@ impl Directory {
     /// # Errors
     /// Where the database cannot be asked.
     pub async fn load(store: Store) -> Result<Self> {
-        let directory = Self { store, snapshot: Arc::default() };
+        let directory = Self { store, snapshot: Arc::default(), changes: watch::Sender::default() };
         directory.refresh().await?;
         Ok(directory)
     }
@@ -124,6 +132,11 @@ impl Directory {
     /// The settings now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Rings whenever the settings are others than before; the number is their version.
+    pub fn changes(&self) -> watch::Receiver<i64> {
+        self.changes.subscribe()
     }
 
     /// Reads the settings anew where they were changed.
@@ -136,6 +149,7 @@ impl Directory {
         if version != self.snapshot.load().version {
             // What is changed while this reads raises the version again, and is read the next time.
             self.snapshot.store(Arc::new(read(&self.store, version).await?));
+            self.changes.send_replace(version);
         }
         Ok(())
     }

@@ -17,7 +17,8 @@ pub enum CloseReason {
     BadMessage,
     /// An operation before `connection_ack`. Do not reconnect as you are.
     NotInitialised,
-    /// Bad credentials, an origin that is not allowed, or a token that has expired. Reconnect with a new token.
+    /// Bad credentials, an origin that is not allowed, or credentials that have expired or were revoked since.
+    /// Reconnect with a new token.
     Forbidden,
     /// None of the subprotocols asked for is known. Do not reconnect as you are.
     UnknownSubprotocol,

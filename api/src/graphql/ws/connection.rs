@@ -19,14 +19,12 @@ use super::operation::{Operations, Output};
 use super::protocol::{self, Action, InitPayload, Protocol};
 use super::wire::{End, Wire};
 use crate::app::App;
-use crate::auth::authenticate;
+use crate::auth::{Watch, authenticate};
 use crate::cors::check_origin;
 use crate::error::ApiError;
 
 /// How many responses are fed before the socket is flushed and the client is listened to again.
 const TURN: usize = 64;
-/// The longest time that is slept at once; an expiry further away is looked at again then.
-const LONG: Duration = Duration::from_secs(3_600);
 
 /// What is known of a connection before its first message.
 pub(super) struct Opening {
@@ -44,7 +42,9 @@ pub(super) struct Connection {
     opening: Opening,
     protocol: Protocol,
     operations: Operations,
+    /// Who is asking, since the acknowledgement.
     identity: Option<Arc<Identity>>,
+    watch: Option<Watch>,
     init_until: Instant,
     ping_at: Instant,
     goaway_at: Option<Instant>,
@@ -55,6 +55,7 @@ enum Met {
     Message(Result<tokio_tungstenite::tungstenite::Utf8Bytes, End>),
     Output(Output),
     Time,
+    Lapsed,
     Draining,
 }
 
@@ -65,7 +66,17 @@ impl Connection {
         let now = Instant::now();
         let (init_until, ping_at) = (now + settings.init_timeout, now + settings.ping_every);
         let operations = Operations::default();
-        Self { endpoint, opening, protocol, operations, identity: None, init_until, ping_at, goaway_at: None }
+        Self {
+            endpoint,
+            opening,
+            protocol,
+            operations,
+            identity: None,
+            watch: None,
+            init_until,
+            ping_at,
+            goaway_at: None,
+        }
     }
 
     /// Serves the connection to its end.
@@ -76,6 +87,7 @@ impl Connection {
                 message = wire.receive() => Met::Message(message),
                 output = self.operations.next() => Met::Output(output),
                 () = sleep_until(until) => Met::Time,
+                () = lapse(&mut self.watch) => Met::Lapsed,
                 () = drain.cancelled(), if self.goaway_at.is_none() => Met::Draining,
             };
             if let Err(end) = self.turn(wire, met).await {
@@ -100,6 +112,7 @@ impl Connection {
                 }
             }
             Met::Time => self.on_time(wire).await?,
+            Met::Lapsed => return Err(End::Close(CloseReason::Forbidden)),
             Met::Draining => self.goaway_at = Some(Instant::now() + self.opening.goaway_after),
         }
         wire.flush().await
@@ -111,16 +124,8 @@ impl Connection {
 
     /// When something is to be done even if nothing happens.
     fn next_time(&self) -> Instant {
-        let now = Instant::now();
-        let expiry = self.time_left().map_or(LONG, |left| left.min(LONG));
-        let first = if self.protocol.is_ready() { self.ping_at.min(now + expiry) } else { self.init_until };
+        let first = if self.protocol.is_ready() { self.ping_at } else { self.init_until };
         self.goaway_at.map_or(first, |goaway| goaway.min(first))
-    }
-
-    /// How long the credentials are still good; none where they do not expire.
-    fn time_left(&self) -> Option<Duration> {
-        let end = self.identity.as_ref()?.expires_at?;
-        Some((end - self.app().clock.now()).to_std().unwrap_or(Duration::ZERO))
     }
 
     async fn on_time<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Result<(), End> {
@@ -131,9 +136,6 @@ impl Connection {
         if !self.protocol.is_ready() {
             let late = self.init_until <= now;
             return if late { Err(End::Close(CloseReason::InitTimeout)) } else { Ok(()) };
-        }
-        if self.time_left() == Some(Duration::ZERO) {
-            return Err(End::Close(CloseReason::Forbidden));
         }
         if self.ping_at <= now {
             self.ping_at = now + self.app().settings.sockets.ping_every;
@@ -156,6 +158,7 @@ impl Connection {
                     error.log("");
                     End::Close(CloseReason::Forbidden)
                 })?;
+                self.watch = Some(Watch::over(self.app(), identity.clone()));
                 self.identity = Some(identity);
                 self.ping_at = Instant::now() + self.app().settings.sockets.ping_every;
                 wire.feed(self.protocol.acknowledge()).await
@@ -242,6 +245,14 @@ impl Connection {
                 Err(End::Close(CloseReason::Defect))
             }
         }
+    }
+}
+
+/// Waits for the end of the credentials; for good where there are none yet.
+async fn lapse(watch: &mut Option<Watch>) {
+    match watch {
+        Some(watch) => drop(watch.lapse().await),
+        None => std::future::pending().await,
     }
 }
 
