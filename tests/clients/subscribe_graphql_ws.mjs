@@ -1,11 +1,11 @@
 // Subscribes with graphql-ws and prints each event; comes back after the last cursor when the connection breaks.
-// Options: api, token, channel, after (null: from now on), count (0: without end), reconnect.
+// Options: api, token, channel, after (null: from now on), count (0: without end).
 import { createClient } from 'graphql-ws'
 import { setTimeout as pause } from 'node:timers/promises'
 import WebSocket from 'ws'
 import { options, print } from './options.mjs'
 
-const { api, token, channel, count, reconnect } = options
+const { api, token, channel, count } = options
 let { after } = options
 let received = 0
 const query = `subscription Events($channel: String!, $after: Cursor) {
@@ -37,9 +37,12 @@ do {
   try {
     await receive()
   } catch (broken) {
-    // A closed connection ends in a close event, which has a code; anything else is an answer that must be seen.
-    if (!reconnect || broken instanceof Error === (broken.code === undefined)) console.error(broken)
+    // A connection that breaks has been told of as closed. An answer that refuses the operation is a list of errors.
+    if (Array.isArray(broken)) {
+      print({ error: broken })
+      process.exit(1)
+    }
     await pause(100)
   }
-} while (reconnect && received !== count)
+} while (received !== count || count === 0)
 await client.dispose()

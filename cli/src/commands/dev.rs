@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use nuncio_runtime::shutdown::Signals;
 use nuncio_runtime::{Config, Shutdown, telemetry};
 use tokio::net::TcpListener;
 
@@ -63,12 +64,14 @@ pub(crate) async fn run(file: Option<&Path>, arguments: Arguments) -> Result<(),
         database: servers.database_url(),
     };
     project::write_private(&folder.join(DEV_FILE), &serde_json::to_vec(&dev).map_err(Failure::other)?)?;
+    // Whoever was told that it is ready may ask it to stop.
+    let mut signals = Signals::listen().map_err(Failure::other)?;
     if arguments.json {
         greeting::print_json(&dev)?
     } else {
         greeting::print(&dev)
     }
-    let ended = serve::end(&config, &shutdown).await;
+    let ended = serve::end(&config, &shutdown, &mut signals).await;
     servers.stop().await?;
     ended
 }

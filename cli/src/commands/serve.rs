@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use nuncio_runtime::shutdown::End;
+use nuncio_runtime::shutdown::{End, Signals};
 use nuncio_runtime::{Config, Shutdown, telemetry};
 use tokio::net::TcpListener;
 
@@ -50,18 +50,19 @@ pub(crate) async fn run(file: Option<&Path>, role: Role) -> Result<(), Failure> 
     let listen = listeners.api.as_ref().and_then(|api| api.local_addr().ok()).map(tracing::field::display);
     let ops = listeners.ops.local_addr().ok().map(tracing::field::display);
     tracing::info!(role = role.as_str(), listen, ops, "starting");
+    let mut signals = Signals::listen().map_err(Failure::other)?;
     tokio::select! {
         started = app::start(&config, role, listeners, metrics, &shutdown) => started?,
         // Whoever gives up waiting for a server that is away must be able to stop the program.
-        _ = tokio::signal::ctrl_c() => return Ok(()),
+        _ = signals.asked() => return Ok(()),
     }
     tracing::info!(role = role.as_str(), "ready");
-    end(&config, &shutdown).await
+    end(&config, &shutdown, &mut signals).await
 }
 
 /// Waits for the end, and says how it was.
-pub(crate) async fn end(config: &Config, shutdown: &Shutdown) -> Result<(), Failure> {
-    if shutdown.wait(config.drain).await.map_err(Failure::other)? == End::Cut {
+pub(crate) async fn end(config: &Config, shutdown: &Shutdown, signals: &mut Signals) -> Result<(), Failure> {
+    if shutdown.wait(signals, config.drain).await == End::Cut {
         tracing::warn!("not everything was finished in NUNCIO_DRAIN_SECONDS");
     }
     if shutdown.failed() {

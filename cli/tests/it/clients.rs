@@ -64,20 +64,24 @@ impl Subscriber {
             Self::EventSource => "subscribe_eventsource.mjs",
         };
         let options = json!({
-            "api": api.url, "token": tenant.key, "channel": channel, "after": after, "count": count, "reconnect": true,
+            "api": api.url, "token": tenant.key, "channel": channel, "after": after, "count": count,
         });
         run(script, &options)
     }
 }
 
-/// The events that a subscriber has printed so far.
+/// The events that a subscriber has printed so far. None of these tests lets any be missed.
 pub(crate) fn received(subscriber: &Program) -> Vec<Event> {
     let lines = subscriber.out.all();
     let values = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    values.filter_map(|line| line.get("event").map(Event::read)).collect()
+    let told = |line: Value| {
+        assert!(line.get("gap").is_none() && line.get("error").is_none(), "{line}");
+        line.get("event").map(Event::read)
+    };
+    values.filter_map(told).collect()
 }
 
-/// Whether a subscriber has printed a line with this member.
+/// Reads that member of a printed line, if it has one.
 pub(crate) fn member(name: &str) -> impl Fn(&str) -> Option<Value> {
     move |line| serde_json::from_str::<Value>(line).ok()?.get(name).cloned()
 }

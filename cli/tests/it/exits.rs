@@ -1,5 +1,7 @@
 //! Exit codes, and what is said with them.
 
+use rustix::process::Signal;
+
 use crate::place::Place;
 use crate::program::{Program, nuncio};
 
@@ -55,4 +57,16 @@ async fn servers_that_cannot_be_reached_are_told_after_the_time_for_them() {
         assert!(said.contains(server) && said.contains("refused"), "{said}");
         assert!(!said.contains("hidden"), "a password is not repeated: {said}");
     }
+}
+
+/// While it waited for a server, SIGTERM ended it as a crash does, and in a container not at all.
+#[tokio::test]
+async fn whoever_waits_for_a_server_can_be_stopped() {
+    let mut command = nuncio();
+    command.arg("all").env("DATABASE_URL", "postgres://nuncio:hidden@127.0.0.1:1/nuncio");
+    command.env("NUNCIO_LISTEN", "127.0.0.1:0").env("NUNCIO_OPS_LISTEN", "127.0.0.1:0");
+    let mut program = Program::start("nuncio all", command);
+    program.err.find("a word of waiting", |line| line.contains("waiting for PostgreSQL").then_some(())).await;
+    program.signal(Signal::TERM);
+    assert_eq!(program.code().await, 0);
 }

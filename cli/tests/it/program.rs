@@ -99,22 +99,21 @@ impl Program {
     }
 
     /// Waits for a good end.
-    #[track_caller]
-    pub(crate) fn succeed(mut self) -> impl Future<Output = Self> {
-        async move {
-            let status = self.ended().await;
-            assert!(status.success(), "{}: {status}", self.name);
-            self
-        }
+    pub(crate) async fn succeed(mut self) -> Self {
+        let status = self.ended().await;
+        assert!(status.success(), "{}: {status}", self.name);
+        self
     }
 }
 
 impl Drop for Program {
+    #[expect(clippy::print_stdout, reason = "this is how a test that fails shows what its programs said")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("--- the end of the output of {}", self.name);
-            self.out.show("out");
-            self.err.show("err");
+            for (which, lines) in [("out", &self.out), ("err", &self.err)] {
+                lines.last(SHOWN).iter().for_each(|line| println!("{which}: {line}"));
+            }
         }
     }
 }
@@ -166,10 +165,8 @@ impl Lines {
         while self.0.changed().await.is_ok() {}
     }
 
-    fn show(&self, which: &str) {
+    fn last(&self, count: usize) -> Vec<String> {
         let lines = self.0.borrow();
-        for line in &lines[lines.len().saturating_sub(SHOWN)..] {
-            println!("{which}: {line}");
-        }
+        lines[lines.len().saturating_sub(count)..].to_vec()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +16,32 @@ pub struct Shutdown {
     /// Every task of the process.
     pub tasks: TaskTracker,
     failure: CancellationToken,
+}
+
+/// SIGTERM and SIGINT, from now on: as long as nobody listens, they end the process at once, and in a container, where
+/// it is the first one, they do nothing at all.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// Where the system does not let us.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits until the process is asked to stop, and says by which signal.
+    pub async fn asked(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 /// How a process came to its end.
@@ -50,16 +76,10 @@ impl Shutdown {
         });
     }
 
-    /// Waits for SIGTERM, SIGINT or a part that died; then drains, and stops at the deadline.
-    ///
-    /// # Errors
-    /// Where signals cannot be listened to.
-    pub async fn wait(&self, deadline: Duration) -> std::io::Result<End> {
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    /// Waits for a signal or a part that died; then drains, and stops at the deadline.
+    pub async fn wait(&self, signals: &mut Signals, deadline: Duration) -> End {
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+            signal = signals.asked() => tracing::info!(signal, "draining"),
             () = self.drain.cancelled() => {}
         }
         self.drain.cancel();
@@ -68,10 +88,10 @@ impl Shutdown {
         tokio::select! {
             drained = tokio::time::timeout(deadline, self.tasks.wait()) => if drained.is_err() { end = End::Cut },
             // Whoever presses Ctrl-C twice means it.
-            _ = interrupt.recv() => end = End::Cut,
+            _ = signals.interrupt.recv() => end = End::Cut,
         }
         self.stop.cancel();
-        Ok(end)
+        end
     }
 
     /// Whether a part died.
