@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "tables are what this program is for")]
 
+mod append;
 mod backlog;
 mod baseline;
 mod latency;
@@ -40,14 +41,27 @@ enum Command {
         #[arg(long, default_value_t = 30)]
         seconds: usize,
     },
+    /// The append alone: events per second through the store, by one writer.
+    Append {
+        /// Events in all.
+        #[arg(long, default_value_t = 200_000)]
+        events: usize,
+        /// Events in one append.
+        #[arg(long, default_value_t = 1_000)]
+        batch: usize,
+    },
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let Arguments { binary, command } = Arguments::parse();
-    let Command::Ingest { messages, rounds, seconds } = command;
     let setting = setting::Setting::start(binary).await?;
-    backlog::run(&setting, messages, rounds).await?;
-    latency::run(&setting, seconds).await?;
+    match command {
+        Command::Ingest { messages, rounds, seconds } => {
+            backlog::run(&setting, messages, rounds).await?;
+            latency::run(&setting, seconds).await?;
+        }
+        Command::Append { events, batch } => append::run(&setting, events, batch).await?,
+    }
     setting.stop().await
 }

@@ -22,6 +22,13 @@ const PREFETCH: u16 = 2_000;
 const SUSPECT_RETURNS: i64 = 2;
 /// How often a session looks whether its consumer hangs, and whether something waits aside.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A batch of this size says that messages come faster than they are stored. Then the next one is let grow for a moment:
+/// every commit has a cost of its own, which more events should share.
+const BUSY_MESSAGES: usize = 50;
+/// How far a batch is let grow for that.
+const WORTHWHILE_MESSAGES: usize = 500;
+/// How long it is let grow at most; nobody notices it at such a rate.
+const GROW_FOR: Duration = Duration::from_millis(2);
 
 /// What a session works with.
 #[derive(Clone, Debug)]
@@ -67,7 +74,7 @@ impl Session {
         aside::look(self, &link, &names).await?;
         if let Some(consumer) = self.start(&link, &names, stop).await? {
             let next = Batch::new(project);
-            Flow { session: self, link: &link, names: &names, consumer, next, settling: None }
+            Flow { session: self, link: &link, names: &names, consumer, next, settling: None, busy: false }
                 .run(stop)
                 .await?;
         }
@@ -137,6 +144,8 @@ struct Flow<'a> {
     consumer: Consumer,
     next: Batch,
     settling: Option<Settling>,
+    /// Whether the last batch was a large one.
+    busy: bool,
 }
 
 impl Flow<'_> {
@@ -145,6 +154,9 @@ impl Flow<'_> {
         loop {
             if !stop.is_cancelled() {
                 self.take_ready()?;
+                if self.busy && self.settling.is_none() && !self.next.is_empty() {
+                    self.grow().await?;
+                }
             }
             self.settle_next()?;
             if self.settling.is_none() && stop.is_cancelled() {
@@ -176,9 +188,22 @@ impl Flow<'_> {
         Ok(())
     }
 
+    /// Lets the batch become worth its commit, for a moment.
+    async fn grow(&mut self) -> Result<(), Ended> {
+        let end = Instant::now() + GROW_FOR;
+        while self.next.len() < WORTHWHILE_MESSAGES && !self.next.is_full() {
+            match tokio::time::timeout_at(end, self.consumer.next()).await {
+                Ok(message) => self.next.push(message?),
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
     /// Starts to settle what was gathered, unless a batch is under way.
     fn settle_next(&mut self) -> Result<(), Ended> {
         if self.settling.is_none() && !self.next.is_empty() {
+            self.busy = self.next.len() >= BUSY_MESSAGES;
             let batch = std::mem::replace(&mut self.next, Batch::new(self.session.settings()?));
             let committer = self.session.committer.clone();
             self.settling = Some(Box::pin(async move { committer.settle(batch).await }));

@@ -80,9 +80,10 @@ const LOCK_HEAD: &str = "
     select position, epoch, greatest(clock_timestamp(), stored_at) as now
     from heads where project_id = $1 for update";
 
+/// Both bounds of the time are there for the planner: partitions of the past and of the days to come are not looked at.
 const FIND_REPEATS: &str = "
     select identity, position, sequence, digest, stored_at from dedupe
-    where identity = any($1) and stored_at > $2";
+    where identity = any($1) and stored_at > $2 and stored_at <= $3";
 
 const ADVANCE_CHANNELS: &str = "
     insert into channels (project_id, name, namespace, sequence, position, first_event_at, last_event_at)
@@ -182,6 +183,7 @@ async fn find_repeats(
     let rows: Vec<(Uuid, Position, i64, i64, DateTime<Utc>)> = sqlx::query_as(FIND_REPEATS)
         .bind(identities)
         .bind(now - TimeDelta::seconds(window))
+        .bind(now)
         .fetch_all(&mut **transaction)
         .await?;
     let mut known = HashMap::with_capacity(rows.len());
