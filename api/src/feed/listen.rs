@@ -14,7 +14,7 @@ use crate::hub::{Accepted, Segment, Stream};
 const HOLE_WAIT: Duration = Duration::from_millis(20);
 /// How often the heads are looked at where wakes come over a bus: the last one may have been lost.
 const POLL_WITH_BUS: Duration = Duration::from_secs(1);
-/// How often they are looked at where there is no bus.
+/// How often they are looked at where there is no bus between the nodes.
 const POLL_ALONE: Duration = Duration::from_millis(50);
 /// How long a project without readers stays in memory.
 const IDLE: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ pub(super) async fn listen(inner: Arc<Inner>, mut wakes: WakeReceiver) {
 
 /// Looks at the heads of the projects that have readers, all in one statement, and lets go of those without.
 pub(super) async fn poll(inner: Arc<Inner>) {
-    let period = if matches!(inner.bus, WakeBus::Polling) { POLL_ALONE } else { POLL_WITH_BUS };
+    let period = if matches!(inner.bus, WakeBus::Polling(_)) { POLL_ALONE } else { POLL_WITH_BUS };
     let idle_sweeps = (IDLE.as_millis() / period.as_millis()) as u32;
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -88,7 +88,7 @@ impl Inner {
             let Some(stream) = self.hub.get(project) else { continue };
             stream.learn_head(head.epoch, head.position);
             if stream.hole().is_some() {
-                let alone = matches!(self.bus, WakeBus::Polling);
+                let alone = matches!(self.bus, WakeBus::Polling(_));
                 self.fill(stream, if alone { Duration::ZERO } else { HOLE_WAIT });
             }
         }

@@ -52,16 +52,16 @@ impl Wake {
 /// How wakes travel from who commits to who serves subscribers.
 #[derive(Clone, Debug)]
 pub enum WakeBus {
-    /// Within one process.
+    /// Within one process, which is the only one.
     Memory(broadcast::Sender<Arc<Wake>>),
     /// Over RabbitMQ.
     Amqp(AmqpBus),
-    /// Not at all: nodes look at the heads of the projects instead.
-    Polling,
+    /// Within one process; what others commit is found by looking at the heads of the projects.
+    Polling(broadcast::Sender<Arc<Wake>>),
 }
 
 impl WakeBus {
-    /// A bus within this process.
+    /// A bus for a process that is the only one.
     pub fn memory() -> Self {
         Self::Memory(broadcast::Sender::new(RECEIVE_QUEUE))
     }
@@ -72,27 +72,25 @@ impl WakeBus {
         Self::Amqp(AmqpBus::start(url, token))
     }
 
-    /// No bus.
+    /// A bus within this process, for one of several without a broker: the others are heard of by polling.
     pub fn polling() -> Self {
-        Self::Polling
+        Self::Polling(broadcast::Sender::new(RECEIVE_QUEUE))
     }
 
     /// Sends a wake. Never waits and never fails: what finds no room is dropped and counted.
     pub fn send(&self, wake: Wake) {
         match self {
             // An error says that nobody listens, which is as good.
-            Self::Memory(sender) => drop(sender.send(Arc::new(wake))),
+            Self::Memory(sender) | Self::Polling(sender) => drop(sender.send(Arc::new(wake))),
             Self::Amqp(bus) => bus.send(wake),
-            Self::Polling => {}
         }
     }
 
     /// Wakes from now on. One per node: over RabbitMQ, all receivers of a node share its queue.
     pub fn receive(&self) -> WakeReceiver {
         match self {
-            Self::Memory(sender) => WakeReceiver::new(sender.subscribe()),
+            Self::Memory(sender) | Self::Polling(sender) => WakeReceiver::new(sender.subscribe()),
             Self::Amqp(bus) => bus.receive(),
-            Self::Polling => WakeReceiver::silent(),
         }
     }
 
@@ -134,6 +132,14 @@ mod tests {
             rest += 1;
         }
         assert_eq!(rest, 63);
+    }
+
+    #[tokio::test]
+    async fn without_a_broker_wakes_are_handed_over_within_the_process() {
+        let bus = WakeBus::polling();
+        let mut receiver = bus.receive();
+        bus.clone().send(wake(7));
+        assert_eq!(receiver.next().await.expect("the bus is open").project, ProjectId(7));
     }
 
     #[test]
