@@ -9,6 +9,7 @@ use nuncio_store::{Directory, Project, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Usage;
 use crate::error::ApiError;
 use crate::feed::Feeds;
 use crate::graphql::SocketSettings;
@@ -85,6 +86,8 @@ pub struct App {
     pub feeds: Feeds,
     /// Where dead letters are published again.
     pub broker: Option<Broker>,
+    /// Which API keys are in use.
+    pub usage: Usage,
     /// The time.
     pub clock: Clock,
     /// Limits and times.
@@ -101,7 +104,22 @@ impl App {
         let Parts { store, directory, bus, broker, clock, settings, drain, tasks } = parts;
         let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
-        Arc::new(Self { store, directory, publisher, feeds, broker, clock, settings, drain, tasks })
+        let usage = Usage::default();
+        let app = Arc::new(Self {
+            store,
+            directory,
+            publisher,
+            feeds,
+            broker,
+            usage,
+            clock,
+            settings,
+            drain,
+            tasks,
+        });
+        let keeper = app.clone();
+        app.tasks.spawn(async move { keeper.usage.keep(&keeper.store, keeper.drain.clone()).await });
+        app
     }
 
     /// The project of whoever is asking.

@@ -4,6 +4,7 @@
 
 mod bearer;
 mod token;
+mod usage;
 mod watch;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::cors;
 use crate::error::ApiError;
 
 pub use token::{MintError, mint_token};
+pub use usage::Usage;
 pub use watch::{Lapse, Watch};
 
 /// What API keys begin with.
@@ -54,6 +56,7 @@ fn of_api_key(app: &App, text: &str) -> Result<Identity, ApiError> {
     if key.expires_at.is_some_and(|end| end <= app.clock.now()) {
         return Err(refused());
     }
+    app.usage.note(key.id, app.clock.now());
     Ok(Identity {
         project: project.id,
         project_name: project.name.clone(),

@@ -9,8 +9,9 @@ use nuncio_model::{Clock, ProjectName, Rights};
 use nuncio_store::NewApiKey;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::node::{Answer, KID, Node};
+use crate::node::{Answer, KID, Node, SOON};
 
 const ORDERS: &str = "/v1/channels/orders/events";
 
@@ -146,6 +147,33 @@ async fn keys_end_and_are_revoked_and_do_not_open_the_other_api() {
     }
     let two = node.request(Method::GET, ORDERS, &tenant.key).header("authorization", "Bearer x");
     Answer::of(two.send().await.expect("an answer")).await.expect_problem(401, "UNAUTHENTICATED");
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_key_is_kept() {
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    node.get(ORDERS, &tenant.key).await.expect(200);
+    let path = "/admin/v1/projects/shop/keys";
+    let last_use = async || node.get(path, &node.admin).await.expect(200)["items"][0]["lastUsedAt"].clone();
+    assert_eq!(last_use().await, Value::Null);
+    // A node that stops writes what it has noted.
+    let store = node.app.store.clone();
+    let project = node.project(&tenant.name).id;
+    let used_at = node.app.clock.now();
+    node.app.drain.cancel();
+    let written = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            let keys = store.list_api_keys(project, 0, 1).await.expect("the keys");
+            if let Some(time) = keys[0].last_used_at {
+                break time;
+            }
+            looks.tick().await;
+        }
+    };
+    let written = timeout(SOON, written).await.expect("written in time");
+    assert_eq!(written.timestamp_micros(), used_at.timestamp_micros());
 }
 
 #[tokio::test]
