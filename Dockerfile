@@ -2,10 +2,6 @@
 # One binary in a small image: `docker build -t nuncio .`, then `docker run nuncio api`.
 
 FROM rust:1.95-bookworm AS build
-# aws-lc builds its C code with cmake.
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends cmake \
-    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 # The caches keep downloads and built packages from one build to the next; the binary has to leave them to stay.

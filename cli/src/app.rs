@@ -112,7 +112,7 @@ pub(crate) async fn start(
     };
     let health = Health::default();
     let ops = Ops { health: health.clone(), metrics };
-    shutdown.spawn("ops", ops.serve(listeners.ops, shutdown.drain.clone()));
+    shutdown.spawn_to_the_end("ops", ops.serve(listeners.ops, shutdown.stop.clone()));
     shutdown.spawn("settings", run_steadily(directory.clone().run(shutdown.drain.clone())));
     shutdown.spawn("health", run_steadily(watch_health(store.clone(), health, shutdown.clone())));
     if let Some(listener) = listeners.api {

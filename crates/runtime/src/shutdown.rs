@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -54,26 +55,35 @@ pub enum End {
 }
 
 impl Shutdown {
-    /// Starts a task that belongs to the process. One that panics or fails takes the process down, loudly: a process
-    /// that goes on without one of its parts looks well and is not.
+    /// Starts a task that belongs to the process and ends when it drains. One that panics or fails takes the process
+    /// down, loudly: a process that goes on without one of its parts looks well and is not.
     pub fn spawn<F, E>(&self, name: &'static str, task: F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: std::fmt::Display + Send + 'static,
     {
-        let shutdown = self.clone();
-        let task = tokio::spawn(task);
-        self.tasks.spawn(async move {
-            let failure = match task.await {
-                Ok(Ok(())) if shutdown.drain.is_cancelled() => return,
-                Ok(Ok(())) => "ended before it was told to".to_owned(),
-                Ok(Err(error)) => error.to_string(),
-                Err(error) => error.to_string(),
-            };
-            tracing::error!(task = name, failure, "a part of this process died; the process ends");
-            shutdown.failure.cancel();
-            shutdown.drain.cancel();
-        });
+        self.tasks.spawn(self.clone().supervise(name, tokio::spawn(task)));
+    }
+
+    /// Starts a task that goes on while the process drains, to the very end; it is supervised in the same way.
+    pub fn spawn_to_the_end<F, E>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        tokio::spawn(self.clone().supervise(name, tokio::spawn(task)));
+    }
+
+    async fn supervise<E: std::fmt::Display>(self, name: &'static str, task: JoinHandle<Result<(), E>>) {
+        let failure = match task.await {
+            Ok(Ok(())) if self.drain.is_cancelled() => return,
+            Ok(Ok(())) => "ended before it was told to".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(task = name, failure, "a part of this process died; the process ends");
+        self.failure.cancel();
+        self.drain.cancel();
     }
 
     /// Waits for a signal or a part that died; then drains, and stops at the deadline.
