@@ -11,6 +11,7 @@ from cloudevents.core.bindings import amqp, http
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
+from confirmed import publish
 from options import OPTIONS, say
 
 FORMAT = JSONFormat()
@@ -33,9 +34,9 @@ def structured(event):
 
 
 encode = {"http_binary": http_binary, "amqp_binary": amqp_binary, "structured": structured}[OPTIONS["form"]]
-connection = pika.BlockingConnection(pika.URLParameters(OPTIONS["amqp"]))
-channel = connection.channel()
-for n in range(1, OPTIONS["count"] + 1):
+
+
+def message(n):
     attributes = {
         "id": f"cloudevents-{n}",
         "source": "/cloudevents",
@@ -48,6 +49,8 @@ for n in range(1, OPTIONS["count"] + 1):
         headers=headers,
         delivery_mode=pika.DeliveryMode.Persistent,
     )
-    channel.basic_publish(OPTIONS["exchange"], OPTIONS["channel"], body, properties)
-connection.close()
+    return OPTIONS["exchange"], OPTIONS["channel"], body, properties
+
+
+publish(OPTIONS["amqp"], map(message, range(1, OPTIONS["count"] + 1)))
 say(published=OPTIONS["count"])

@@ -4,11 +4,11 @@ import json
 
 import pika
 
+from confirmed import publish
 from options import OPTIONS, say
 
-connection = pika.BlockingConnection(pika.URLParameters(OPTIONS["amqp"]))
-channel = connection.channel()
-for n in range(1, OPTIONS["count"] + 1):
+
+def message(n):
     properties = pika.BasicProperties(
         message_id=f"pika-{n}",
         app_id="/pika",
@@ -16,7 +16,8 @@ for n in range(1, OPTIONS["count"] + 1):
         content_type="application/json",
         delivery_mode=pika.DeliveryMode.Persistent,
     )
-    body = json.dumps({"n": n}).encode()
-    channel.basic_publish(OPTIONS["exchange"], OPTIONS["channel"], body, properties)
-connection.close()
+    return OPTIONS["exchange"], OPTIONS["channel"], json.dumps({"n": n}).encode(), properties
+
+
+publish(OPTIONS["amqp"], map(message, range(1, OPTIONS["count"] + 1)))
 say(published=OPTIONS["count"])

@@ -111,6 +111,7 @@ impl Drop for Program {
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("--- the end of the output of {}", self.name);
+            println!("{} lines of output", self.out.all().len());
             for (which, lines) in [("out", &self.out), ("err", &self.err)] {
                 lines.last(SHOWN).iter().for_each(|line| println!("{which}: {line}"));
             }
