@@ -168,12 +168,11 @@ async fn a_cursor_that_cannot_be_honoured_is_never_ignored() {
 
 #[tokio::test]
 async fn live_operations_wait_while_the_database_is_away() {
-    let mut node = Node::proxied().await;
+    let (node, mut proxy) = Node::proxied().await;
     node.publish("a.b", &numbers(0..2)).await;
     let mut client = node.ready().await;
     client.subscribe("live", "subscription { events(channel: \"a.b\", last: 1) { sequence } }").await;
     assert_eq!(event(&mut client).await, json!({"sequence": 2}));
-    let mut proxy = node.proxy.take().expect("this node has one");
     proxy.refuse().await;
     proxy.cut();
     client.subscribe("late", "subscription { events(channel: \"a.b\", last: 1) { sequence } }").await;

@@ -1,122 +1,67 @@
-//! What the tests of GraphQL share: a node on a port of its own, and a plain WebSocket client.
+//! What the tests of GraphQL share: a node with one project, and a plain WebSocket client.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use nuncio_api::{ApiSettings, App, Parts, mint_token, router, serve};
+use nuncio_api::{ApiSettings, mint_token};
 use nuncio_broker::{Wake, WakeBus};
-use nuncio_devstack::testkit::{self, Proxy, TestDatabase};
+use nuncio_devstack::testkit::Proxy;
 use nuncio_model::rights::RightsText;
-use nuncio_model::{Channel, Clock, Data, Draft, Event, NamespaceSettings, ProjectName, Rights, Secret};
-use nuncio_store::{
-    Directory, Entry, NewApiKey, NewProject, Policy, ProjectRow, SecretKey, SigningKey, Store, StoreOptions,
-};
+use nuncio_model::{Channel, Clock, Data, Draft, Event, NamespaceSettings};
+use nuncio_store::{Entry, Policy, Project};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::node::{self, SOON, Setup, Tenant};
 
-/// A node with a project `demo`.
+/// A node with a project `demo`, and a clock that runs.
 pub(crate) struct Node {
-    pub(crate) app: Arc<App>,
-    pub(crate) bus: WakeBus,
-    pub(crate) address: String,
-    pub(crate) project: ProjectRow,
+    node: node::Node,
+    pub(crate) project: Arc<Project>,
     /// A key that may do everything in `demo`.
     pub(crate) key: String,
-    pub(crate) drain: CancellationToken,
-    /// Stands between the node and its database, where the test asked for it.
-    pub(crate) proxy: Option<Proxy>,
-    signing: SigningKey,
-    _stop: DropGuard,
-    _database: TestDatabase,
-}
-
-fn options(url: &str) -> StoreOptions {
-    let secret_key = Some(SecretKey::derive(&Secret::new("a secret of the tests")));
-    StoreOptions { secret_key, ..StoreOptions::new(Secret::new(url)) }
 }
 
 impl Node {
     pub(crate) async fn start() -> Self {
-        Self::with(ApiSettings::default()).await
+        Self::build(Setup::default()).await
     }
 
     pub(crate) async fn with(settings: ApiSettings) -> Self {
-        Self::build(settings, WakeBus::memory(), false).await
+        Self::build(Setup { settings, ..Setup::default() }).await
     }
 
-    /// A node without a wake bus.
+    /// A node that has to find by polling what others commit.
     pub(crate) async fn polling() -> Self {
-        Self::build(ApiSettings::default(), WakeBus::polling(), false).await
+        Self::build(Setup { bus: WakeBus::polling(), ..Setup::default() }).await
     }
 
-    /// A node whose way to the database can be cut.
-    pub(crate) async fn proxied() -> Self {
-        Self::build(ApiSettings::default(), WakeBus::memory(), true).await
+    /// A node, and the way to its database, which can be cut.
+    pub(crate) async fn proxied() -> (Self, Proxy) {
+        let mut node = Self::build(Setup { proxied: true, ..Setup::default() }).await;
+        let proxy = node.node.proxy.take().expect("it was asked for");
+        (node, proxy)
     }
 
-    async fn build(settings: ApiSettings, bus: WakeBus, proxied: bool) -> Self {
-        let prepare = async |url: String| {
-            let store = Store::connect(&options(&url)).await?;
-            store.migrate().await?;
-            store.close().await;
-            Ok::<_, nuncio_store::Error>(())
-        };
-        let database = testkit::database("nuncio_api_graphql", prepare).await.expect("PostgreSQL starts");
-        let proxy = if proxied { Some(proxy_before(&database.url).await) } else { None };
-        let url = proxy.as_ref().map_or_else(|| database.url.clone(), |proxy| proxy.rewrite(&database.url));
-        let store = Store::connect(&options(&url)).await.expect("the database is there");
-        let new = NewProject {
-            name: ProjectName::parse("demo").expect("a good name"),
-            audience: None,
-            allowed_origins: vec!["https://app.example".to_owned()],
-            defaults: NamespaceSettings::default(),
-        };
-        let project = store.create_project(&new).await.expect("the name is free");
-        let new = NewApiKey { label: "all".to_owned(), rights: Rights::everything(), expires_at: None };
-        let (_, key) = store.create_api_key(project.id, &new).await.expect("a key");
-        let (kid, algorithm, secret) = ("k", "HS256", Secret::new("x".repeat(32)));
-        store.create_signing_key(project.id, kid, algorithm, &secret).await.expect("a signing key");
-        let signing = SigningKey { kid: kid.to_owned(), algorithm: algorithm.to_owned(), secret };
-        let directory = Directory::load(store.clone()).await.expect("the settings are there");
-        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let tasks = TaskTracker::new();
-        let clock = Clock::system();
-        let app = App::new(Parts {
-            store,
-            directory,
-            bus: bus.clone(),
-            broker: None,
-            clock,
-            settings: settings.clone(),
-            drain: drain.clone(),
-            tasks,
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound").to_string();
-        let (routes, stopping) = (router(app.clone()), stop.clone());
-        tokio::spawn(async move { serve(listener, routes, &settings, stopping).await });
-        let key = key.expose().to_owned();
-        let (_stop, _database) = (stop.drop_guard(), database);
-        Self { app, bus, address, project, key, drain, proxy, signing, _stop, _database }
+    async fn build(setup: Setup) -> Self {
+        let node = node::Node::build(Setup { clock: Clock::system(), ..setup }).await;
+        let Tenant { name, key } = node.tenant("demo").await;
+        let project = node.project(&name);
+        Self { node, project, key }
     }
 
     /// A token of user `u` that may read these patterns and write nothing.
     pub(crate) fn token(&self, subscribe: &[&str], lifetime: Duration) -> String {
         let subscribe = subscribe.iter().map(|text| (*text).to_owned()).collect();
         let rights = RightsText { subscribe, ..RightsText::default() };
-        let now = self.app.clock.now();
-        mint_token(&self.project.name, &self.signing, "u", &rights, now, lifetime).expect("it can be signed")
+        let (key, now) = (&self.project.signing_keys[0], self.app.clock.now());
+        mint_token(&self.project.name, key, "u", &rights, now, lifetime).expect("it can be signed")
     }
 
     /// Commits events of one channel without telling anybody.
@@ -136,14 +81,7 @@ impl Node {
 
     /// Waits until so many listen to the channel.
     pub(crate) async fn until_listeners(&self, channel: &str, count: usize) {
-        let channel = Channel::parse(channel).expect("a good channel");
-        let reached = async {
-            let mut looks = tokio::time::interval(Duration::from_millis(5));
-            while self.app.feeds.listeners(self.project.id, &channel) != count {
-                looks.tick().await;
-            }
-        };
-        timeout(PATIENCE, reached).await.expect("so many listen in time");
+        self.node.until_listeners(self.project.id, channel, count).await;
     }
 
     /// Executes by POST with the key that may do everything.
@@ -187,13 +125,6 @@ impl Node {
     }
 }
 
-async fn proxy_before(url: &str) -> Proxy {
-    let (_, rest) = url.split_once("://").expect("a URL");
-    let authority = rest.split('/').next().expect("there is always a first part");
-    let target = authority.rsplit('@').next().expect("there is always a last part");
-    Proxy::start(target).await.expect("a free port")
-}
-
 fn draft(channel: &str, data: &str) -> Draft {
     Draft {
         channel: Channel::parse(channel).expect("a good channel"),
@@ -205,6 +136,14 @@ fn draft(channel: &str, data: &str) -> Draft {
         content_type: None,
         data: Data::Json(Bytes::from(data.to_owned())),
         extensions: Default::default(),
+    }
+}
+
+impl std::ops::Deref for Node {
+    type Target = node::Node;
+
+    fn deref(&self) -> &node::Node {
+        &self.node
     }
 }
 
@@ -229,7 +168,7 @@ impl Client {
     /// The next text that is no ping, as it is.
     pub(crate) async fn text(&mut self) -> String {
         loop {
-            match timeout(PATIENCE, self.0.next()).await.expect("a message in time") {
+            match timeout(SOON, self.0.next()).await.expect("a message in time") {
                 Some(Ok(Message::Text(text))) if text.as_str() != r#"{"type":"ping"}"# => {
                     return text.to_string();
                 }
@@ -246,7 +185,7 @@ impl Client {
     /// The code that the node closes with, whatever comes before it.
     pub(crate) async fn close_code(&mut self) -> u16 {
         loop {
-            match timeout(PATIENCE, self.0.next()).await.expect("a close in time") {
+            match timeout(SOON, self.0.next()).await.expect("a close in time") {
                 Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
                 Some(Ok(_)) => {}
                 other => panic!("expected a close frame: {other:?}"),

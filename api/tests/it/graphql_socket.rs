@@ -8,6 +8,7 @@ use nuncio_store::NewApiKey;
 use serde_json::json;
 
 use crate::graphql_kit::Node;
+use crate::node::ORIGIN;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -59,8 +60,7 @@ async fn bad_credentials_and_foreign_pages_are_closed_with_4403() {
     assert_eq!(nobody.close_code().await, 4403);
 
     let own = format!("http://{}", node.address);
-    for (origin, allowed) in
-        [("https://evil.example", false), ("null", false), ("https://app.example", true), (&own, true)]
+    for (origin, allowed) in [("https://evil.example", false), ("null", false), (ORIGIN, true), (&own, true)]
     {
         let mut client = node.connect_with("graphql-transport-ws", &[("origin", origin)]).await;
         if allowed {
@@ -117,7 +117,7 @@ async fn a_stopping_node_sends_its_clients_away() {
     settings.sockets.drain_spread = Duration::from_millis(200);
     let node = Node::with(settings).await;
     let (mut ready, mut new) = (node.ready().await, node.connect().await);
-    node.drain.cancel();
+    node.app.drain.cancel();
     assert_eq!((ready.close_code().await, new.close_code().await), (1001, 1001));
 }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use nuncio_api::{ApiSettings, App, Parts, mint_token};
 use nuncio_broker::{Broker, WakeBus};
-use nuncio_devstack::testkit::{self, TestDatabase};
+use nuncio_devstack::testkit::{self, Proxy, TestDatabase};
 use nuncio_model::rights::RightsText;
-use nuncio_model::{Clock, NamespaceSettings, ProjectName, Rights, Secret};
+use nuncio_model::{Channel, Clock, NamespaceSettings, ProjectId, ProjectName, Rights, Secret};
 use nuncio_store::{Directory, NewApiKey, NewProject, Project, Role, SecretKey, Store, StoreOptions};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,7 +21,9 @@ const TEMPLATE: &str = "nuncio_api_tests";
 /// The id of each project's signing key.
 pub(crate) const KID: &str = "main";
 /// How long a test waits for what must come.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// The origin whose pages may call.
+pub(crate) const ORIGIN: &str = "https://app.example";
 
 /// Where a node is reached.
 pub(crate) struct Site {
@@ -46,6 +49,33 @@ pub(crate) struct Node {
     /// An admin key with the role owner.
     pub(crate) admin: String,
     pub(crate) database: TestDatabase,
+    pub(crate) bus: WakeBus,
+    /// Stands between the node and its database, where the test asked for it.
+    pub(crate) proxy: Option<Proxy>,
+}
+
+/// How a node differs from an ordinary one.
+pub(crate) struct Setup {
+    pub(crate) settings: ApiSettings,
+    pub(crate) bus: WakeBus,
+    pub(crate) broker: Option<Broker>,
+    pub(crate) clock: Clock,
+    pub(crate) proxied: bool,
+}
+
+impl Default for Setup {
+    /// The only node, with a clock that stands still.
+    fn default() -> Self {
+        let (settings, bus) = (ApiSettings::default(), WakeBus::memory());
+        Self { settings, bus, broker: None, clock: Clock::fixed(Clock::system().now()), proxied: false }
+    }
+}
+
+async fn proxy_before(url: &str) -> Proxy {
+    let (_, rest) = url.split_once("://").expect("a URL");
+    let authority = rest.split('/').next().expect("there is always a first part");
+    let target = authority.rsplit('@').next().expect("there is always a last part");
+    Proxy::start(target).await.expect("a free port")
 }
 
 /// A project with a key that may do everything.
@@ -99,15 +129,11 @@ impl Node {
     }
 
     pub(crate) async fn start_with(settings: ApiSettings) -> Self {
-        Self::build(settings, None).await
+        Self::build(Setup { settings, ..Setup::default() }).await
     }
 
-    /// A node with a broker, for what is published again.
-    pub(crate) async fn start_beside(broker: Broker) -> Self {
-        Self::build(ApiSettings::default(), Some(broker)).await
-    }
-
-    async fn build(settings: ApiSettings, broker: Option<Broker>) -> Self {
+    pub(crate) async fn build(setup: Setup) -> Self {
+        let Setup { settings, bus, broker, clock, proxied } = setup;
         let migrate = async |url: String| {
             let store = Store::connect(&StoreOptions::new(Secret::new(url))).await?;
             store.migrate().await?;
@@ -115,27 +141,36 @@ impl Node {
             Ok::<(), nuncio_store::Error>(())
         };
         let database = testkit::database(TEMPLATE, migrate).await.expect("a database");
+        let proxy = if proxied { Some(proxy_before(&database.url).await) } else { None };
+        let url = proxy.as_ref().map_or_else(|| database.url.clone(), |proxy| proxy.rewrite(&database.url));
         let secret_key = Some(SecretKey::derive(&Secret::new("0123456789abcdef0123456789abcdef")));
-        let options = StoreOptions { secret_key, ..StoreOptions::new(Secret::new(database.url.clone())) };
+        let options = StoreOptions { secret_key, ..StoreOptions::new(Secret::new(url)) };
         let store = Store::connect(&options).await.expect("the database is there");
         let admin = store.create_admin_key("tests", Role::Owner).await.expect("a key").expose().to_owned();
         let directory = Directory::load(store.clone()).await.expect("the settings");
-        let clock = Clock::fixed(Clock::system().now());
         let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let bus = WakeBus::memory();
-        let parts = Parts { store, directory, bus, broker, clock, settings: settings.clone(), drain, tasks };
-        let app = App::new(parts);
+        let app = App::new(Parts {
+            store,
+            directory,
+            bus: bus.clone(),
+            broker,
+            clock,
+            settings: settings.clone(),
+            drain,
+            tasks,
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         let (router, stop) = (nuncio_api::router(app.clone()), app.drain.clone());
         tokio::spawn(async move { nuncio_api::serve(listener, router, &settings, stop).await });
-        Self { app, site: Site::at(address), admin, database }
+        Self { app, bus, site: Site::at(address), admin, database, proxy }
     }
 
     /// A project whose key may do everything.
     pub(crate) async fn tenant(&self, name: &str) -> Tenant {
         let name = ProjectName::parse(name).expect("a good name");
-        let (audience, allowed_origins, defaults) = (None, Vec::new(), NamespaceSettings::default());
+        let (audience, allowed_origins, defaults) =
+            (None, vec![ORIGIN.to_owned()], NamespaceSettings::default());
         let new = NewProject { name: name.clone(), audience, allowed_origins, defaults };
         let project = self.app.store.create_project(&new).await.expect("a new project").id;
         let secret = Secret::new(format!("{name}-0123456789abcdef0123456789abcdef"));
@@ -166,6 +201,18 @@ impl Node {
         let (project, now) = (self.project(project), self.app.clock.now());
         let key = project.signing_keys.first().expect("a signing key");
         mint_token(&project.name, key, "ada", rights, now, Duration::from_secs(3_600)).expect("a token")
+    }
+
+    /// Waits until so many listen to the channel.
+    pub(crate) async fn until_listeners(&self, project: ProjectId, channel: &str, count: usize) {
+        let channel = Channel::parse(channel).expect("a good channel");
+        let reached = async {
+            let mut looks = tokio::time::interval(Duration::from_millis(5));
+            while self.app.feeds.listeners(project, &channel) != count {
+                looks.tick().await;
+            }
+        };
+        timeout(SOON, reached).await.expect("so many listen in time");
     }
 
     pub(crate) async fn get(&self, path: &str, credentials: &str) -> Answer {

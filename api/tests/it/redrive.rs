@@ -7,7 +7,7 @@ use nuncio_store::NewDeadLetter;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::node::{Node, SOON, Tenant};
+use crate::node::{Node, SOON, Setup, Tenant};
 
 const LETTERS: &str = "/admin/v1/projects/shop/dead-letters";
 const REDRIVE: &str = "/admin/v1/projects/shop/dead-letters:redrive";
@@ -45,7 +45,7 @@ async fn queued(link: &Link, names: &Names, count: usize) -> Vec<(String, Proper
 async fn messages_go_back_to_the_queue_as_they_were_and_leave_the_list() {
     let vhost = vhost().await.expect("a virtual host");
     let broker = Broker::new(Secret::new(&vhost.url), "test");
-    let node = Node::start_beside(broker.clone()).await;
+    let node = Node::build(Setup { broker: Some(broker.clone()), ..Setup::default() }).await;
     let tenant = node.tenant("shop").await;
     let link = broker.connect("test").await.expect("a connection");
     let properties = json!({

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nuncio_api::ApiSettings;
 use nuncio_devstack::testkit::Proxy;
-use nuncio_model::{Channel, Rights};
+use nuncio_model::Rights;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -222,11 +222,8 @@ async fn streams_and_polls_end_when_their_key_is_revoked_and_the_others_go_on() 
         answer.expect_problem(401, "UNAUTHENTICATED");
     };
     let revoke = async {
-        let quiet = Channel::parse("quiet").expect("a good name");
         let project = node.project(&tenant.name).id;
-        while node.app.feeds.listeners(project, &quiet) == 0 {
-            tokio::task::yield_now().await;
-        }
+        node.until_listeners(project, "quiet", 1).await;
         let keys = node.app.store.list_api_keys(project, 0, 10).await.expect("the keys");
         let id = keys.iter().find(|known| key.starts_with(&known.prefix)).expect("the key").id;
         let path = format!("/admin/v1/projects/shop/keys/{id}:revoke");
