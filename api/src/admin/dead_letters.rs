@@ -49,7 +49,7 @@ pub(super) struct Shown {
     /// Its AMQP properties and headers.
     properties: serde_json::Value,
     /// How many bytes its body has.
-    body_bytes: usize,
+    body_bytes: i32,
     /// Its body, where that is UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
@@ -70,19 +70,18 @@ impl Shown {
             routing_key: letter.routing_key,
             exchange: letter.exchange,
             properties: letter.properties,
-            body_bytes: letter.body.len(),
+            body_bytes: letter.body_bytes,
             body: None,
             body_base64: None,
         }
     }
 
     fn whole(mut letter: DeadLetter) -> Self {
-        let body_bytes = letter.body.len();
         let (body, body_base64) = match String::from_utf8(std::mem::take(&mut letter.body)) {
             Ok(text) => (Some(text), None),
             Err(error) => (None, Some(BASE64.encode(error.as_bytes()))),
         };
-        Self { body, body_base64, body_bytes, ..Self::without_body(letter) }
+        Self { body, body_base64, ..Self::without_body(letter) }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{Consumer, Error, Publisher};
 /// Where the URL names no heartbeat: either side notices a dead peer within 10 seconds.
 const HEARTBEAT_SECONDS: u16 = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Where the broker is, and how this process calls itself there. Opens connections; holds none.
 #[derive(Clone, Debug)]
@@ -114,8 +115,8 @@ impl Link {
 
     /// Says goodbye to the broker; without it, the broker would log a lost connection.
     pub async fn close(self) {
-        // Whether the broker hears it makes no difference to what happens next.
-        let _ = self.connection.close(200, "done".into()).await;
+        // Whether the broker hears it makes no difference to what happens next, so that nothing waits long for it.
+        let _ = tokio::time::timeout(GOODBYE, self.connection.close(200, "done".into())).await;
     }
 }
 

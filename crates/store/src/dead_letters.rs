@@ -42,7 +42,9 @@ pub struct DeadLetter {
     pub exchange: String,
     /// Its AMQP properties and headers.
     pub properties: Value,
-    /// Its body.
+    /// How many bytes its body has.
+    pub body_bytes: i32,
+    /// Its body; left out of lists, which could hold gigabytes otherwise.
     pub body: Vec<u8>,
 }
 
@@ -52,16 +54,16 @@ const ADD: &str = "
 
 macro_rules! columns {
     () => {
-        "select id, received_at, reason, detail, routing_key, exchange, properties, body from dead_letters "
+        "select id, received_at, reason, detail, routing_key, exchange, properties, octet_length(body) as body_bytes, "
     };
 }
 
 const LIST: &str = concat!(
     columns!(),
-    "where project_id = $1 and id > $2 and ($3::text is null or reason = $3) order by id limit $4"
+    "''::bytea as body from dead_letters where project_id = $1 and id > $2 and ($3::text is null or reason = $3) order by id limit $4"
 );
 
-const ONE: &str = concat!(columns!(), "where project_id = $1 and id = $2");
+const ONE: &str = concat!(columns!(), "body from dead_letters where project_id = $1 and id = $2");
 
 impl Store {
     /// Keeps the messages, all or none.
@@ -84,7 +86,7 @@ impl Store {
         Ok(())
     }
 
-    /// The messages after this number, oldest first.
+    /// The messages after this number, oldest first, without their bodies.
     ///
     /// # Errors
     /// Where the database cannot be asked.

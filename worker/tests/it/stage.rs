@@ -91,7 +91,11 @@ impl Stage {
     }
 
     pub(crate) async fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.store.list_dead_letters(self.project, 0, 1_000, None).await.unwrap_or_default()
+        let mut whole = Vec::new();
+        for letter in self.store.list_dead_letters(self.project, 0, 1_000, None).await.unwrap_or_default() {
+            whole.extend(self.store.dead_letter(self.project, letter.id).await);
+        }
+        whole
     }
 
     /// Waits until exactly these numbers are stored, in this order.
