@@ -101,6 +101,9 @@ impl Wanted {
     fn parse(reading: Reading) -> Result<Self, ApiError> {
         let Reading { after, before, since, first, last, wait, .. } = reading;
         let forward = after.is_some() || since.is_some() || wait.is_some();
+        if first == Some(0) || last == Some(0) {
+            return Err(ApiError::invalid("first and last must be at least 1"));
+        }
         if before.is_some() || last.is_some() {
             if forward || (first.is_some() && last.is_some()) {
                 let detail =

@@ -20,6 +20,9 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 use crate::{admin, cors, graphql, history, openapi, problem, publish, sse};
 
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_REQUEST_ID_BYTES: usize = 128;
+
 /// Every address of an api node.
 pub fn router(app: Arc<App>) -> Router {
     let (documented, description) = documented().split_for_parts();
@@ -39,6 +42,7 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(NewRequestId))
+        .layer(middleware::map_request(without_odd_id))
         .with_state(app)
 }
 
@@ -58,6 +62,16 @@ fn header_unless_set(name: HeaderName, value: &'static str) -> SetResponseHeader
 /// A span holds the path alone: the rest of a URL may carry a token.
 fn span(request: &Request) -> Span {
     info_span!("request", method = %request.method(), path = request.uri().path(), id = problem::id_of(request))
+}
+
+/// An id that a client or proxy gives goes into the log and back: only short and plain ones do.
+async fn without_odd_id(mut request: Request) -> Request {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    let odd = |id: &HeaderValue| id.len() > MAX_REQUEST_ID_BYTES || !id.as_bytes().iter().all(plain);
+    if request.headers().get(&X_REQUEST_ID).is_some_and(odd) {
+        request.headers_mut().remove(&X_REQUEST_ID);
+    }
+    request
 }
 
 /// Names each request that came without an id.

@@ -161,7 +161,12 @@ async fn run_steadily(task: impl Future<Output = ()>) -> Result<(), std::convert
 
 async fn watch_health(store: Store, health: Health, shutdown: Shutdown) {
     loop {
-        health.note("database", store.ping().await.map_err(|error| chain(&error)));
+        let answer = tokio::time::timeout(HEALTH_EVERY, store.ping()).await;
+        let state = match answer {
+            Ok(answer) => answer.map_err(|error| chain(&error)),
+            Err(_) => Err(format!("PostgreSQL did not answer in {} s", HEALTH_EVERY.as_secs())),
+        };
+        health.note("database", state);
         if shutdown.drain.run_until_cancelled(tokio::time::sleep(HEALTH_EVERY)).await.is_none() {
             return health.note("drain", Err("this node is draining".to_owned()));
         }

@@ -56,13 +56,17 @@ impl Reader {
         loop {
             // Whatever rings from here on is noticed below.
             self.bell.borrow_and_update();
-            let Place { epoch, position, .. } = self.place;
-            let (events, through) =
-                match self.seat.stream().read(epoch, position, self.seat.patterns(), max_events) {
-                    Read::Chunk { events, through } => (events, through),
-                    Read::AtTail => (Vec::new(), position),
-                    Read::NotHere => self.read_log(max_events).await?,
-                };
+            let Place { epoch, position, forgiven } = self.place;
+            // The ring may still hold what has been removed; the log gives out only what is left of it.
+            let read = match position < forgiven {
+                true => Read::NotHere,
+                false => self.seat.stream().read(epoch, position, self.seat.patterns(), max_events),
+            };
+            let (events, through) = match read {
+                Read::Chunk { events, through } => (events, through),
+                Read::AtTail => (Vec::new(), position),
+                Read::NotHere => self.read_log(max_events).await?,
+            };
             if through > position {
                 self.place.position = through;
                 return Ok(Chunk { events, cursor: self.cursor() });

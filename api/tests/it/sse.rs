@@ -173,6 +173,27 @@ async fn a_cursor_that_cannot_be_honoured_tells_a_gap_and_goes_on_from_the_oldes
     assert_eq!(source.expect("nuncio.ready").await["recovered"], true);
 }
 
+/// A reader that came back with an expired cursor was told of the gap, and was then given the removed events all the
+/// same: they were still in the node's memory, which knows nothing of removal.
+#[tokio::test]
+async fn what_was_removed_is_not_given_out_from_memory() {
+    let node = Node::start().await;
+    let shop = node.tenant("shop").await;
+    let mut live = Source::open(&node, ORDERS, &shop.key, "").await;
+    live.expect("nuncio.ready").await;
+    let cursors = node.publish(&shop, "orders", 0..10).await;
+    assert_eq!(live.numbers(10).await, (0..10).collect::<Vec<_>>());
+    let trim = "update channels set trimmed_sequence = 6, trimmed_position = 6 where name = 'orders'";
+    node.database.run(trim).await.expect("trimmed");
+    let mut source = Source::open(&node, ORDERS, &shop.key, &cursors[1]).await;
+    assert_eq!(source.expect("nuncio.ready").await["reason"], "CURSOR_EXPIRED");
+    source.expect("nuncio.gap").await;
+    assert_eq!(source.numbers(4).await, [6, 7, 8, 9]);
+    let mut last = Source::open(&node, &format!("{ORDERS}?last=8"), &shop.key, "").await;
+    last.expect("nuncio.ready").await;
+    assert_eq!(last.numbers(4).await, [6, 7, 8, 9]);
+}
+
 #[tokio::test]
 async fn a_quiet_stream_moves_its_reader_on() {
     let keep_alive = Duration::from_millis(300);

@@ -72,6 +72,8 @@ pub(crate) async fn run(file: Option<&Path>, arguments: Arguments) -> Result<(),
         greeting::print(&dev)
     }
     let ended = serve::end(&config, &shutdown, &mut signals).await;
+    // Other commands must not be sent to where nobody listens any more; what is left after a kill -9 does no more harm.
+    drop(std::fs::remove_file(folder.join(DEV_FILE)));
     servers.stop().await?;
     ended
 }

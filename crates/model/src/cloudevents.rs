@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::event::EventError;
-use crate::json::{compact, push_string};
+use crate::json::{MAX_DEPTH, compact, compact_within, push_string};
 use crate::{Channel, Data, Draft, Event, ids};
 
 /// Attributes that Nuncio itself writes; a publisher's are left out, so that what was received can be published again.
@@ -47,7 +47,8 @@ impl Incoming {
     /// # Errors
     /// Where the text is not such an object.
     pub fn from_json(text: &Bytes) -> Result<Self, EventError> {
-        let text = compact(text).map_err(|error| EventError::invalid(format!("the event {error}")))?;
+        let text = compact_within(text, MAX_DEPTH + 1)
+            .map_err(|error| EventError::invalid(format!("the event {error}")))?;
         Self::from_compact(&text)
     }
 
@@ -56,7 +57,8 @@ impl Incoming {
     /// # Errors
     /// Where the text is no JSON array.
     pub fn batch_from_json(text: &Bytes) -> Result<Vec<Result<Self, EventError>>, EventError> {
-        let text = compact(text).map_err(|error| EventError::invalid(format!("the batch {error}")))?;
+        let text = compact_within(text, MAX_DEPTH + 2)
+            .map_err(|error| EventError::invalid(format!("the batch {error}")))?;
         let items: Vec<&RawValue> = serde_json::from_slice(&text)
             .map_err(|_| EventError::invalid("a batch is a JSON array of events"))?;
         Ok(items.into_iter().map(|item| Self::from_compact(&text.slice_ref(item.get().as_bytes()))).collect())
@@ -298,6 +300,14 @@ mod tests {
             )
         );
         assert_eq!(draft(&sent).expect("what Nuncio sends, it reads"), first);
+    }
+
+    #[test]
+    fn data_may_nest_as_deep_in_an_event_as_alone() {
+        let nested = |depth| format!("{{\"data\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(draft(&nested(MAX_DEPTH)).is_ok() && draft(&nested(MAX_DEPTH + 1)).is_err());
+        let batch = Bytes::from(format!("[{}]", nested(MAX_DEPTH)));
+        assert!(Incoming::batch_from_json(&batch).expect("a batch")[0].is_ok());
     }
 
     #[test]

@@ -26,7 +26,15 @@ pub enum JsonError {
 /// # Errors
 /// Where the text is not JSON (RFC 8259), nests too deep, or holds half a surrogate pair.
 pub fn compact(text: &Bytes) -> Result<Bytes, JsonError> {
-    let plain = scan(text)?;
+    compact_within(text, MAX_DEPTH)
+}
+
+/// The same for a text around values that may themselves nest as deep as is allowed.
+///
+/// # Errors
+/// As [`compact`], with this depth.
+pub fn compact_within(text: &Bytes, depth: usize) -> Result<Bytes, JsonError> {
+    let plain = scan(text, depth)?;
     let checked: &serde_json::value::RawValue =
         serde_json::from_slice(text).map_err(|error| JsonError::Syntax(error.to_string()))?;
     if plain {
@@ -36,7 +44,7 @@ pub fn compact(text: &Bytes) -> Result<Bytes, JsonError> {
 }
 
 /// Looks for what serde_json lets through; tells whether there is no white space to remove.
-fn scan(text: &[u8]) -> Result<bool, JsonError> {
+fn scan(text: &[u8], max_depth: usize) -> Result<bool, JsonError> {
     let (mut depth, mut plain, mut in_string) = (0_usize, true, false);
     let mut i = 0;
     while i < text.len() {
@@ -49,7 +57,7 @@ fn scan(text: &[u8]) -> Result<bool, JsonError> {
             _ if in_string => {}
             b'[' | b'{' => {
                 depth += 1;
-                if depth > MAX_DEPTH {
+                if depth > max_depth {
                     return Err(JsonError::TooDeep);
                 }
             }

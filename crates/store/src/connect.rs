@@ -16,6 +16,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection that was in use this short a time ago counts as alive.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Where the database is, and how much of it to use.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -88,6 +91,11 @@ impl Store {
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .test_before_acquire(false)
+                // One that has lain idle may have died with its server, and whoever used it would be told so. One that
+                // was in use a moment ago is not worth a question for each statement.
+                .before_acquire(|connection, meta| {
+                    Box::pin(async move { Ok(meta.idle_for < FRESH || connection.ping().await.is_ok()) })
+                })
         };
         let store = Self {
             append: pool(options.append_connections)

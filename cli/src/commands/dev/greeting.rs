@@ -54,7 +54,7 @@ Subscribe with any graphql-ws client at {socket}/graphql, connection_init payloa
 fn amqp_commands(url: &str, project: &str) -> String {
     format!(
         r#"
-  python3 -c 'import pika; c = pika.BlockingConnection(pika.URLParameters("{url}")); c.channel().basic_publish("nuncio.{project}", "orders.eu", b"{{\"n\":2}}", pika.BasicProperties(type="order.created")); c.close()'
+  python3 -c 'import pika; c = pika.BlockingConnection(pika.URLParameters("{url}")); ch = c.channel(); ch.confirm_delivery(); ch.basic_publish("nuncio.{project}", "orders.eu", b"{{\"n\":2}}", pika.BasicProperties(type="order.created")); c.close()'
 
   node -e 'require("amqplib").connect("{url}").then(async c => {{ const ch = await c.createConfirmChannel(); ch.publish("nuncio.{project}", "orders.eu", Buffer.from(JSON.stringify({{n: 3}})), {{type: "order.created"}}); await ch.waitForConfirms(); await c.close() }})'
 "#

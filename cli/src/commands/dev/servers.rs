@@ -61,5 +61,9 @@ impl Servers {
 }
 
 fn needed(error: Error) -> Failure {
-    Failure::Unreachable(crate::exit::chain(&error))
+    let message = crate::exit::chain(&error);
+    match error {
+        Error::InUse { .. } => Failure::Config(message),
+        _ => Failure::Unreachable(message),
+    }
 }
