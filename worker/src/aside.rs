@@ -47,8 +47,10 @@ async fn drain_dead(session: &Session, names: &Names, dead: u32) {
     }
 }
 
-/// Decides about a message from the queue of the dead, which is settled alone: one may be the end of its reader. It is tried once more as an event, since it may have been the
-/// neighbour of the one to blame; one that fails here too is kept as a dead letter, unread.
+/// Decides about a message from the queue of the dead, which is settled alone: one may be the end of its reader.
+///
+/// It is tried once more as an event, since it may have been the neighbour of the one to blame; one that fails here
+/// too is kept as a dead letter, unread.
 fn bury(message: &mut Message) -> Option<Rejection> {
     let detail =
         "it was handed out too often without being acknowledged; it may end the worker that reads it";
