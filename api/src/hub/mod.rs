@@ -4,8 +4,10 @@
 //! log, bounded in bytes. A listener holds no queue, only a place; [`Ring::read`] is the one place where a place and
 //! patterns become the next events. What the ring no longer has, or does not have yet, its owner reads from the log.
 
+mod bell;
 mod ring;
 mod stream;
 
+pub use bell::{Bell, Cause};
 pub use ring::{Accepted, Read, Ring, Segment};
 pub use stream::{Hub, Seat, Stream, Tip};
