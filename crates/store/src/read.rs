@@ -28,6 +28,8 @@ pub struct Head {
     pub epoch_base: Position,
     /// The position of the newest event; 0 where there is none.
     pub position: Position,
+    /// How often something has been removed: while this stays the same, so does what [`Store::removed_after`] finds.
+    pub trims: i64,
 }
 
 impl Head {
@@ -70,7 +72,8 @@ pub struct ChannelHead {
     pub last_event_at: DateTime<Utc>,
 }
 
-const HEADS: &str = "select project_id, epoch, epoch_base, position from heads where project_id = any($1)";
+const HEADS: &str =
+    "select project_id, epoch, epoch_base, position, trims from heads where project_id = any($1)";
 
 const CHANNEL: &str = "
     select name, sequence, position, trimmed_position, first_event_at, last_event_at
@@ -139,11 +142,11 @@ impl Store {
     /// Where the database cannot be asked.
     pub async fn heads(&self, projects: &[ProjectId]) -> Result<HashMap<ProjectId, Head>> {
         let ids: Vec<i32> = projects.iter().map(|project| project.0).collect();
-        let rows: Vec<(i32, Epoch, Position, Position)> =
+        let rows: Vec<(i32, Epoch, Position, Position, i64)> =
             sqlx::query_as(HEADS).bind(ids).fetch_all(&self.read).await?;
-        let heads = rows
-            .into_iter()
-            .map(|(id, epoch, epoch_base, position)| (ProjectId(id), Head { epoch, epoch_base, position }));
+        let heads = rows.into_iter().map(|(id, epoch, epoch_base, position, trims)| {
+            (ProjectId(id), Head { epoch, epoch_base, position, trims })
+        });
         Ok(heads.collect())
     }
 

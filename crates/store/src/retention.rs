@@ -32,9 +32,9 @@ const TRIM_BY_AGE: &str = "
             order by position desc limit 1) e on true
     ), trimmed as (
         update channels c set trimmed_sequence = m.sequence, trimmed_position = m.position
-        from marks m where c.id = m.id and m.position > c.trimmed_position
+        from marks m where c.id = m.id and m.position > c.trimmed_position returning 1
     )
-    select max(id) from marks";
+    select max(id), (select count(*) from trimmed) from marks";
 
 /// Moves the marks of channels that hold more events than they may keep.
 const TRIM_BY_COUNT: &str = "
@@ -49,6 +49,10 @@ const TRIM_BY_COUNT: &str = "
     )
     update channels c set trimmed_sequence = m.sequence, trimmed_position = m.position
     from marks m where c.id = m.id";
+
+/// Says that marks have been moved. Not in the same statement: an append takes the head before its channels, and this
+/// would take them the other way round.
+const COUNT_TRIM: &str = "update heads set trims = trims + 1 where project_id = $1";
 
 /// Removes rows of channels that keep a number of events: their partitions may live for long.
 const REMOVE_TRIMMED: &str = "
@@ -66,27 +70,33 @@ impl Store {
         for policy in sqlx::query(POLICIES).fetch_all(&self.append).await? {
             let (project, namespace): (i32, String) =
                 (policy.try_get("project_id")?, policy.try_get("namespace")?);
+            let mut moved = false;
             if let Some(seconds) = policy.try_get("seconds")? {
-                self.trim_by_age(project, &namespace, seconds).await?;
+                moved |= self.trim_by_age(project, &namespace, seconds).await?;
             }
             if let Some(count) = policy.try_get("count")? {
-                self.trim_by_count(project, &namespace, count).await?;
+                moved |= self.trim_by_count(project, &namespace, count).await?;
+            }
+            if moved {
+                sqlx::query(COUNT_TRIM).bind(project).execute(&self.append).await?;
             }
         }
         self.drop_partitions().await?;
         Ok(())
     }
 
-    async fn trim_by_age(&self, project: i32, namespace: &str, seconds: i64) -> Result<()> {
+    /// Whether a mark was moved.
+    async fn trim_by_age(&self, project: i32, namespace: &str, seconds: i64) -> Result<bool> {
         let boundary: i64 =
             sqlx::query_scalar("select position_before_time($1, now() - make_interval(secs => $2))")
                 .bind(project)
                 .bind(seconds as f64)
                 .fetch_one(&self.append)
                 .await?;
-        let mut after = Some(0_i64);
+        let (mut after, mut moved) = (Some(0_i64), 0);
         while let Some(id) = after {
-            after = sqlx::query_scalar(TRIM_BY_AGE)
+            let trimmed: i64;
+            (after, trimmed) = sqlx::query_as(TRIM_BY_AGE)
                 .bind(project)
                 .bind(namespace)
                 .bind(boundary)
@@ -94,18 +104,23 @@ impl Store {
                 .bind(CHANNELS_AT_ONCE)
                 .fetch_one(&self.append)
                 .await?;
+            moved += trimmed;
         }
-        Ok(())
+        Ok(moved > 0)
     }
 
-    async fn trim_by_count(&self, project: i32, namespace: &str, count: i64) -> Result<()> {
+    /// Whether a mark was moved.
+    async fn trim_by_count(&self, project: i32, namespace: &str, count: i64) -> Result<bool> {
         let at_once = |statement, bound, limit| {
             let query = sqlx::query(statement).bind(project).bind(namespace.to_owned());
             let query = if let Some(bound) = bound { query.bind::<i64>(bound) } else { query };
             query.bind::<i64>(limit).execute(&self.append)
         };
-        while at_once(TRIM_BY_COUNT, Some(count), CHANNELS_AT_ONCE).await?.rows_affected() > 0 {}
+        let mut moved = false;
+        while at_once(TRIM_BY_COUNT, Some(count), CHANNELS_AT_ONCE).await?.rows_affected() > 0 {
+            moved = true;
+        }
         while at_once(REMOVE_TRIMMED, None, ROWS_AT_ONCE).await?.rows_affected() > 0 {}
-        Ok(())
+        Ok(moved)
     }
 }

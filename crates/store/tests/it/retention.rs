@@ -57,6 +57,8 @@ async fn a_channel_keeps_so_many_events_and_no_more() {
     kit.fill("many", 10).await;
     for _ in 0..2 {
         kit.store.sweep_retention().await.expect("the sweep ends well");
+        let head = kit.store.head(kit.project).await.expect("asked");
+        assert_eq!(head.trims, 1, "counted when something is removed, and only then");
         assert_eq!(ids(&kit, "few.a").await, ["few.a-8", "few.a-9", "few.a-10"]);
         assert_eq!((ids(&kit, "few.b").await.len(), ids(&kit, "many").await.len()), (2, 10));
     }
