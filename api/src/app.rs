@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Usage;
+use crate::clockwork::Clockwork;
 use crate::error::ApiError;
 use crate::feed::Feeds;
 use crate::graphql::SocketSettings;
@@ -92,6 +93,8 @@ pub struct App {
     pub clock: Clock,
     /// Limits and times.
     pub settings: ApiSettings,
+    /// What rings open connections when it is time.
+    pub clockwork: Clockwork,
     /// Cancelled when this node is to stop.
     pub drain: CancellationToken,
     /// Every task that this node starts.
@@ -104,6 +107,7 @@ impl App {
         let Parts { store, directory, bus, broker, clock, settings, drain, tasks } = parts;
         let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
+        let clockwork = Clockwork::start(&tasks, directory.changes(), drain.clone());
         let usage = Usage::default();
         let app = Arc::new(Self {
             store,
@@ -114,6 +118,7 @@ impl App {
             usage,
             clock,
             settings,
+            clockwork,
             drain,
             tasks,
         });

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod app;
 pub mod auth;
+pub mod clockwork;
 mod cors;
 pub mod error;
 pub mod feed;
