@@ -65,6 +65,9 @@ pub async fn serve(
     connections.wait().await;
 }
 
+/// What a connection is below HTTP: whoever upgrades one finds this.
+pub(crate) type Below = TokioIo<StallGuard<Seat>>;
+
 /// An accepted connection.
 struct Socket {
     socket: TcpStream,
@@ -87,7 +90,7 @@ impl Socket {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(StallGuard::new(socket, stalled, seat)), service)
+            .serve_connection(Below::new(StallGuard::new(socket, stalled, seat)), service)
             .with_upgrades();
         let mut connection = pin!(connection);
         let ended = tokio::select! {
@@ -114,7 +117,7 @@ struct Taken {
 }
 
 /// One connection's place; free again when it is dropped.
-struct Seat {
+pub(crate) struct Seat {
     taken: Arc<Taken>,
     address: IpAddr,
 }

@@ -17,7 +17,7 @@ use tokio::time::{Sleep, sleep};
 /// It also holds the connection's seat: an upgraded connection lives on without the task that accepted it.
 pub(crate) struct StallGuard<S> {
     socket: TcpStream,
-    _seat: S,
+    seat: S,
     patience: Duration,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -25,7 +25,12 @@ pub(crate) struct StallGuard<S> {
 
 impl<S> StallGuard<S> {
     pub(crate) fn new(socket: TcpStream, patience: Duration, seat: S) -> Self {
-        Self { socket, _seat: seat, patience, waiting: None }
+        Self { socket, seat, patience, waiting: None }
+    }
+
+    /// The socket and its seat, for whoever watches over the socket from now on.
+    pub(crate) fn into_parts(self) -> (TcpStream, S) {
+        (self.socket, self.seat)
     }
 
     /// Passes a write's result on, and watches how long one waits.

@@ -25,6 +25,8 @@ use crate::error::ApiError;
 
 /// How many responses are fed before the socket is flushed and the client is listened to again.
 const TURN: usize = 64;
+/// At how many bytes the outgoing buffer is written before more is put into it.
+const FULL: usize = 4 << 10;
 
 /// What is known of a connection before its first message.
 pub(super) struct Opening {
@@ -139,7 +141,7 @@ impl Connection {
         }
         if self.ping_at <= now {
             self.ping_at = now + self.app().settings.sockets.ping_every;
-            wire.feed(r#"{"type":"ping"}"#).await?;
+            feed(wire, r#"{"type":"ping"}"#).await?;
         }
         Ok(())
     }
@@ -151,7 +153,7 @@ impl Connection {
     ) -> Result<(), End> {
         match self.protocol.receive(text) {
             Action::None => Ok(()),
-            Action::Send(text) => wire.feed(text).await,
+            Action::Send(text) => feed(wire, text).await,
             Action::Close(reason) => Err(End::Close(reason)),
             Action::Initialise(payload) => {
                 let identity = self.admit(payload).map_err(|error| {
@@ -161,7 +163,7 @@ impl Connection {
                 self.watch = Some(Watch::over(self.app(), identity.clone()));
                 self.identity = Some(identity);
                 self.ping_at = Instant::now() + self.app().settings.sockets.ping_every;
-                wire.feed(self.protocol.acknowledge()).await
+                feed(wire, self.protocol.acknowledge()).await
             }
             Action::Stop(id) => {
                 self.operations.stop(&id);
@@ -233,12 +235,12 @@ impl Connection {
             Output::Response(id, mut response, gap) => {
                 error::finish(&mut response);
                 let gap = gap.lock().take();
-                wire.feed(protocol::next(&id, &response::write(&response, gap.as_ref()))).await
+                feed(wire, protocol::next(&id, &response::write(&response, gap.as_ref()))).await
             }
             Output::Done(id) => {
                 self.operations.stop(&id);
                 self.protocol.finish(&id);
-                wire.feed(protocol::complete(&id)).await
+                feed(wire, protocol::complete(&id)).await
             }
             Output::Panicked => {
                 tracing::error!("a resolver panicked");
@@ -246,6 +248,18 @@ impl Connection {
             }
         }
     }
+}
+
+/// Puts a text into the outgoing buffer; waits while that is full.
+async fn feed<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<S>,
+    text: impl AsRef<[u8]>,
+) -> Result<(), End> {
+    if wire.pending() > FULL {
+        wire.flush().await?;
+    }
+    wire.push(&[text.as_ref()]);
+    Ok(())
 }
 
 /// Waits for the end of the credentials; for good where there are none yet.
@@ -269,5 +283,5 @@ async fn send_error<S: AsyncRead + AsyncWrite + Unpin>(
     error::finish(&mut response);
     let mut payload = Vec::with_capacity(256);
     response::write_errors(&mut payload, &response.errors);
-    wire.feed(protocol::error(id, &payload)).await
+    feed(wire, protocol::error(id, &payload)).await
 }

@@ -3,11 +3,15 @@
 //! [`protocol`] decides what a message means, without sockets; [`wire`] reads and writes frames; [`connection`] joins
 //! the two with the operations that run.
 
+mod bounds;
 mod close;
 mod connection;
-mod meter;
+mod inbound;
 mod operation;
+mod out;
+mod patience;
 mod protocol;
+mod tap;
 mod upgrade;
 mod wire;
 
@@ -18,11 +22,11 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use hyper_util::rt::TokioIo;
 use nuncio_model::Identity;
 
 use super::http::Endpoint;
 use connection::{Connection, Opening};
+use upgrade::Upgraded;
 use wire::{End, Wire};
 
 pub use close::CloseReason;
@@ -86,8 +90,9 @@ pub(super) fn open(
     let opening = Opening { by_header, origin: origin_of(request.headers()), goaway_after };
     let tasks = app.tasks.clone();
     tasks.spawn(async move {
-        let Ok(upgraded) = handshake.connection.await else { return };
-        let mut wire = Wire::new(TokioIo::new(upgraded), settings.max_message_bytes, stalled).await;
+        let Some(upgraded) = upgrade::take_over(handshake.connection).await else { return };
+        let Upgraded { socket, seat: _seat, early } = upgraded;
+        let mut wire = Wire::new(socket, &early, settings.max_message_bytes, stalled);
         let end = if handshake.speaks {
             Connection::new(endpoint, opening).run(&mut wire).await
         } else {

@@ -7,10 +7,13 @@ use axum::http::header::{
     UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::error::ApiError;
+use crate::server::{Below, Seat};
 
 /// The one subprotocol.
 const SUBPROTOCOL: &str = "graphql-transport-ws";
@@ -56,6 +59,27 @@ pub(super) fn accept(request: &mut Request) -> Result<Handshake, ApiError> {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     Ok(Handshake { response, connection, speaks })
+}
+
+/// A connection that has become a WebSocket.
+pub(super) struct Upgraded {
+    pub(super) socket: TcpStream,
+    /// Its place among all connections, to be kept for as long as the socket.
+    pub(super) seat: Seat,
+    /// What the client has sent right behind its request.
+    pub(super) early: Bytes,
+}
+
+/// Waits until the answer is sent, and takes the socket out of what HTTP has wrapped it in: each layer would be asked
+/// at every write. None where the connection broke before.
+pub(super) async fn take_over(connection: OnUpgrade) -> Option<Upgraded> {
+    let upgraded = connection.await.ok()?;
+    let Ok(parts) = upgraded.downcast::<Below>() else {
+        tracing::error!("a WebSocket came in by another way than this server");
+        return None;
+    };
+    let (socket, seat) = parts.io.into_inner().into_parts();
+    Some(Upgraded { socket, seat, early: parts.read_buf })
 }
 
 /// Whether a header that is a list holds the token.

@@ -1,0 +1,144 @@
+//! The reading half of a socket: tungstenite judges what a client sends, for as long as the client sends something.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::bounds::Bounds;
+use super::out::Outgoing;
+use super::tap::Tap;
+
+/// Bytes read at once; larger messages grow the buffer while they last.
+const READ_BUFFER: usize = 4 << 10;
+
+/// What reads the messages of a client.
+///
+/// Clients of subscriptions are silent nearly always. Between two messages nothing is known of a client that would be
+/// worth keeping: the buffer of the last message, which the client has chosen the size of, goes with the reader.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    max_message_bytes: usize,
+    /// Reads; there while a message comes.
+    reader: Option<Box<WebSocketContext>>,
+    bounds: Bounds,
+    /// Nothing more can be read.
+    failed: bool,
+}
+
+impl Inbound {
+    /// Begins with what was read of the client already.
+    pub(super) fn new(early: &[u8], max_message_bytes: usize) -> Self {
+        let mut inbound = Self { max_message_bytes, reader: None, bounds: Bounds::default(), failed: false };
+        if !early.is_empty() {
+            inbound.begin(early);
+        }
+        inbound
+    }
+
+    /// The next message. What is to be answered to it, a pong for instance, is appended to `out` at the next call.
+    pub(super) fn poll_message<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        out: &mut Outgoing,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Message, Error>> {
+        if self.failed {
+            return Poll::Ready(Err(Error::AlreadyClosed));
+        }
+        if self.reader.is_none() {
+            match ready!(poll_first(stream, context)) {
+                Ok(first) if first.is_empty() => return self.fail(Error::ConnectionClosed),
+                Ok(first) => self.begin(&first),
+                Err(error) => return self.fail(error.into()),
+            }
+        }
+        let Some(reader) = &mut self.reader else { return Poll::Pending };
+        match reader.read(&mut Tap { stream, context, bounds: &mut self.bounds, out }) {
+            Ok(message) => Poll::Ready(Ok(message)),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Gives the memory back that the last message needed, unless the next one has begun. It is called when nothing
+    /// can be read.
+    pub(super) fn rest(&mut self) {
+        if self.bounds.is_between() {
+            self.reader = None;
+        }
+    }
+
+    /// Whether nothing is kept of the client.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.reader.is_none()
+    }
+
+    /// Appends the answer to the client's own close frame.
+    pub(super) fn answer_close<S: AsyncRead + Unpin>(&mut self, stream: &mut S, out: &mut Outgoing) {
+        self.write(stream, out, None);
+    }
+
+    /// Appends a close frame, after which nothing may be written.
+    pub(super) fn close<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        out: &mut Outgoing,
+        frame: CloseFrame,
+    ) {
+        if self.reader.is_none() {
+            self.begin(&[]);
+        }
+        self.write(stream, out, Some(frame));
+    }
+
+    fn write<S: AsyncRead + Unpin>(&mut self, stream: &mut S, out: &mut Outgoing, close: Option<CloseFrame>) {
+        let Some(reader) = &mut self.reader else { return };
+        // Writing never waits here, since it ends in memory.
+        let mut context = Context::from_waker(Waker::noop());
+        let mut tap = Tap { stream, context: &mut context, bounds: &mut self.bounds, out };
+        // The one error is that the connection is closed, which is what is meant.
+        let _ = if close.is_some() { reader.close(&mut tap, close) } else { reader.flush(&mut tap) };
+    }
+
+    fn begin(&mut self, bytes: &[u8]) {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_message_size(Some(self.max_message_bytes))
+            .max_frame_size(Some(self.max_message_bytes));
+        let reader = WebSocketContext::from_partially_read(bytes.to_vec(), Role::Server, Some(config));
+        self.reader = Some(Box::new(reader));
+        self.bounds.follow(bytes);
+    }
+
+    fn fail(&mut self, error: Error) -> Poll<Result<Message, Error>> {
+        self.failed = true;
+        Poll::Ready(Err(error))
+    }
+}
+
+/// Reads what there is into memory that is needed only if there is anything; nothing at the end.
+fn poll_first<S: AsyncRead + Unpin>(stream: &mut S, context: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+    let mut space = [const { MaybeUninit::uninit() }; READ_BUFFER];
+    let mut buffer = ReadBuf::uninit(&mut space);
+    ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().to_vec()))
+}
+
+/// Reads and forgets, to the end.
+pub(super) fn poll_discard<S: AsyncRead + Unpin>(stream: &mut S, context: &mut Context<'_>) -> Poll<()> {
+    let mut space = [const { MaybeUninit::uninit() }; READ_BUFFER];
+    loop {
+        let mut buffer = ReadBuf::uninit(&mut space);
+        let read = ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer));
+        if read.is_err() || buffer.filled().is_empty() {
+            return Poll::Ready(());
+        }
+    }
+}
