@@ -142,3 +142,100 @@ pub(super) fn poll_discard<S: AsyncRead + Unpin>(stream: &mut S, context: &mut C
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A client that has sent these bytes and no more yet.
+    struct Sent<'a>(&'a [u8]);
+
+    impl AsyncRead for Sent<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.0.is_empty() {
+                return Poll::Pending;
+            }
+            let (now, later) = self.0.split_at(self.0.len().min(into.remaining()));
+            into.put_slice(now);
+            self.0 = later;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// A frame as a client sends it, with a mask that leaves the body as it is.
+    fn frame(first: u8, body: &[u8]) -> Vec<u8> {
+        let mut frame = vec![first];
+        match body.len() {
+            short @ 0..126 => frame.push(0x80 | short as u8),
+            long => frame.extend([&[0x80 | 126][..], &(long as u16).to_be_bytes()].concat()),
+        }
+        [&frame, &[0; 4][..], body].concat()
+    }
+
+    /// A message, cut into frames where that is allowed.
+    fn frames_of(message: &Message, parts: usize) -> Vec<u8> {
+        let body = message.clone().into_data();
+        if let Message::Ping(_) = message {
+            return frame(0x89, &body);
+        }
+        let opcode = if message.is_text() { 1 } else { 2 };
+        let parts: Vec<_> = body.chunks(body.len().div_ceil(parts).max(1)).collect();
+        let Some((last, others)) = parts.split_last() else { return frame(0x80 | opcode, b"") };
+        let mut frames = Vec::new();
+        for (index, part) in others.iter().enumerate() {
+            frames.extend(frame(if index == 0 { opcode } else { 0 }, part));
+        }
+        frames.extend(frame(0x80 | if others.is_empty() { opcode } else { 0 }, last));
+        frames
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        prop_oneof![
+            prop_oneof!["[a-zä€😀]{0,200}", "[a-zä€😀]{1000,6000}"].prop_map(Message::from),
+            prop::collection::vec(any::<u8>(), 0..300).prop_map(Message::from),
+            prop::collection::vec(any::<u8>(), 0..126).prop_map(|body| Message::Ping(body.into())),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// The reader goes whenever nothing more is there, and yet no message is lost, cut or answered twice.
+        #[test]
+        fn resting_between_any_two_reads_changes_nothing(
+            messages in prop::collection::vec((message(), 1..4_usize), 0..8),
+            steps in prop::collection::vec(1..3_000_usize, 1..40),
+        ) {
+            let bytes: Vec<u8> = messages.iter().flat_map(|(message, parts)| frames_of(message, *parts)).collect();
+            let mut rest = &bytes[..];
+            let (mut inbound, mut out, mut read) = (Inbound::new(&[], 100_000), Outgoing::default(), Vec::new());
+            for step in steps.iter().cycle() {
+                let (now, later) = rest.split_at((*step).min(rest.len()));
+                let mut sent = Sent(now);
+                let mut context = Context::from_waker(Waker::noop());
+                while let Poll::Ready(message) = inbound.poll_message(&mut sent, &mut out, &mut context) {
+                    read.push(message.expect("a good message"));
+                }
+                inbound.rest();
+                rest = later;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert!(inbound.is_at_rest());
+            let pongs = messages.iter().filter_map(|(message, _)| match message {
+                Message::Ping(body) => Some(2 + body.len()),
+                _ => None,
+            });
+            prop_assert_eq!(out.pending(), pongs.sum::<usize>());
+            let expected: Vec<_> = messages.into_iter().map(|(message, _)| message).collect();
+            prop_assert_eq!(read, expected);
+        }
+    }
+}

@@ -79,7 +79,42 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
+
+    /// Notes the length of each write, and takes all of it.
+    #[derive(Default)]
+    struct Writes(Vec<usize>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.len());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn all_that_waits_is_one_write() {
+        let (mut out, mut writes) = (Outgoing::default(), Writes::default());
+        (0..1_000).for_each(|_| out.push(&[b"[", b"x", b"]"]));
+        out.append(b"\x8A\0");
+        let written = out.poll_write(&mut writes, &mut Context::from_waker(Waker::noop()));
+        assert!(matches!(written, Poll::Ready(Ok(()))));
+        assert_eq!((writes.0, out.pending()), (vec![5_002], 0));
+    }
 
     #[test]
     fn the_header_is_as_short_as_the_length_allows() {
