@@ -9,6 +9,7 @@ pub mod clockwork;
 mod cors;
 pub mod error;
 pub mod feed;
+pub mod filter;
 pub mod graphql;
 pub mod history;
 pub mod hub;

@@ -79,6 +79,15 @@ impl From<crate::channel::NameError> for EventError {
 }
 
 impl Draft {
+    /// The media type of the data: as the publisher said, else what the data is.
+    pub fn media_type(&self) -> &str {
+        let default = match self.data {
+            Data::Binary(_) => "application/octet-stream",
+            Data::None | Data::Json(_) => "application/json",
+        };
+        self.content_type.as_deref().unwrap_or(default)
+    }
+
     /// The check every way of publishing must pass: sizes and characters of all attributes, and the namespace's rules.
     ///
     /// # Errors
