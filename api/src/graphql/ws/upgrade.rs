@@ -7,7 +7,6 @@ use axum::http::header::{
     UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -67,7 +66,7 @@ pub(super) struct Upgraded {
     /// Its place among all connections, to be kept for as long as the socket.
     pub(super) seat: Seat,
     /// What the client has sent right behind its request.
-    pub(super) early: Bytes,
+    pub(super) early: Vec<u8>,
 }
 
 /// Waits until the answer is sent, and takes the socket out of what HTTP has wrapped it in: each layer would be asked
@@ -79,7 +78,9 @@ pub(super) async fn take_over(connection: OnUpgrade) -> Option<Upgraded> {
         return None;
     };
     let (socket, seat) = parts.io.into_inner().into_parts();
-    Some(Upgraded { socket, seat, early: parts.read_buf })
+    // Even if it is empty, that buffer would keep all the memory that the request was read into.
+    let early = parts.read_buf.to_vec();
+    Some(Upgraded { socket, seat, early })
 }
 
 /// Whether a header that is a list holds the token.
