@@ -1,11 +1,13 @@
 //! The tasks that keep the rings whole: one takes wakes, one looks at the heads, and each hole is read by one reader.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use nuncio_broker::{Wake, WakeBus, WakeReceiver};
 use nuncio_model::Pattern;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::sync::Notify;
+use tokio::task::yield_now;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{FeedError, Inner, patiently};
 use crate::hub::{Accepted, Segment, Stream};
@@ -18,6 +20,8 @@ const POLL_WITH_BUS: Duration = Duration::from_secs(1);
 const POLL_ALONE: Duration = Duration::from_millis(50);
 /// How long a project without readers stays in memory.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long a page of older events is kept that nobody needs any more, at the least.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// How many events one page of a hole holds.
 const HOLE_PAGE: usize = 1_000;
 /// Everything there is in a log: `#` alone does not stand for the channels that Nuncio writes itself.
@@ -37,20 +41,43 @@ pub(super) async fn listen(inner: Arc<Inner>, mut wakes: WakeReceiver) {
     }
 }
 
+/// Gives what comes into a project's ring to its groups, until the project is let go of or the node has stopped.
+pub(super) async fn pump(inner: Arc<Inner>, stream: Weak<Stream>, advanced: Arc<Notify>) {
+    loop {
+        tokio::select! {
+            () = advanced.notified() => {}
+            () = inner.is_over() => return,
+        }
+        loop {
+            let Some(stream) = stream.upgrade() else { return };
+            if !stream.pump() {
+                break;
+            }
+            drop(stream);
+            yield_now().await;
+        }
+    }
+}
+
 /// Looks at the heads of the projects that have readers, all in one statement, and lets go of those without.
 pub(super) async fn poll(inner: Arc<Inner>) {
     let period = if matches!(inner.bus, WakeBus::Polling(_)) { POLL_ALONE } else { POLL_WITH_BUS };
     let idle_sweeps = (IDLE.as_millis() / period.as_millis()) as u32;
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut away = false;
+    let (mut away, mut tidied) = (false, Instant::now());
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = inner.is_over() => break,
         }
         for project in inner.hub.sweep(idle_sweeps) {
+            inner.heads.lock().remove(&project);
             inner.bus.unbind(project);
+        }
+        if tidied.elapsed() >= TIDY_EVERY {
+            tidied = Instant::now();
+            inner.hub.tidy();
         }
         let failed = inner.look_at_heads().await.err();
         if let (Some(error), false) = (&failed, away) {
@@ -86,6 +113,7 @@ impl Inner {
         }
         for (project, head) in self.store.heads(&projects).await? {
             let Some(stream) = self.hub.get(project) else { continue };
+            stream.learn_trims(head.trims);
             stream.learn_head(head.epoch, head.position);
             if stream.hole().is_some() {
                 let alone = matches!(self.bus, WakeBus::Polling(_));

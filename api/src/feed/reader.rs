@@ -1,24 +1,22 @@
-//! A reader: a place in a project's log that moves on as it is asked.
+//! A reader: a member that is given the events as they are, and waits for them.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
-use nuncio_model::{Code, Cursor, Event, Position};
-use nuncio_store::Store;
-use tokio::sync::watch;
+use nuncio_model::{Cursor, Event};
 
-use super::error::{FeedError, patiently};
-use super::start::{Place, check_kept, lost};
-use crate::hub::{Read, Seat, Tip};
+use super::error::{FeedError, Lost};
+use super::member::{Member, Next};
+use crate::hub::{Bell, Content};
 
 /// Reads one project's events that match some patterns, from a place on, for as long as it is asked.
 ///
-/// It buffers nothing: however slow its owner is, it holds a place and no events.
+/// However slow its owner is, it holds a place and a page at most.
 #[derive(Debug)]
 pub struct Reader {
-    store: Store,
-    seat: Seat,
-    bell: watch::Receiver<Tip>,
-    place: Place,
+    member: Member,
+    bell: Arc<Bell>,
 }
 
 /// What is next.
@@ -31,18 +29,13 @@ pub struct Chunk {
 }
 
 impl Reader {
-    pub(super) fn new(store: Store, seat: Seat, place: Place) -> Self {
-        let bell = seat.stream().bell();
-        Self { store, seat, bell, place }
+    pub(super) fn new(member: Member, bell: Arc<Bell>) -> Self {
+        Self { member, bell }
     }
 
     /// The place: everything up to here has been given out.
     pub fn cursor(&self) -> Cursor {
-        Cursor {
-            project: self.seat.stream().project(),
-            epoch: self.place.epoch,
-            position: self.place.position,
-        }
+        self.member.cursor()
     }
 
     /// Waits until the place moves, and gives the matching events it moved over: at most so many.
@@ -53,52 +46,41 @@ impl Reader {
     /// [`FeedError::Lost`] where events it still had to give out have been removed, or the log was replaced by an older
     /// copy of itself. [`Self::skip`] goes on after that.
     pub async fn next(&mut self, max_events: usize) -> Result<Chunk, FeedError> {
+        let begin = self.cursor();
         loop {
-            // Whatever rings from here on is noticed below.
-            self.bell.borrow_and_update();
-            let Place { epoch, position, forgiven } = self.place;
-            // The ring may still hold what has been removed; the log gives out only what is left of it.
-            let read = match position < forgiven {
-                true => Read::NotHere,
-                false => self.seat.stream().read(epoch, position, self.seat.patterns(), max_events),
-            };
-            let (events, through) = match read {
-                Read::Chunk { events, through } => (events, through),
-                Read::AtTail => (Vec::new(), position),
-                Read::NotHere => self.read_log(max_events).await?,
-            };
-            if through > position {
-                self.place.position = through;
+            let mut events = Vec::new();
+            let next = self.member.take(|entry| {
+                if let Content::Event(event) = &entry.content {
+                    events.push(event.clone());
+                }
+                events.len() < max_events
+            });
+            if self.cursor() != begin {
                 return Ok(Chunk { events, cursor: self.cursor() });
             }
-            self.bell.changed().await.expect("the seat holds the stream, and the stream holds the bell");
+            match next {
+                Next::Behind => {
+                    let page = self.member.fetch().await?;
+                    self.member.turn_to(page)?;
+                }
+                Next::Idle => self.rung().await,
+                Next::More => {}
+            }
         }
     }
 
     /// Goes on after a place that could not be honoured, as its owner was told of it.
-    pub fn skip(&mut self, lost: &super::Lost) {
-        self.place = lost.place_after();
+    pub fn skip(&mut self, lost: &Lost) {
+        self.member.skip(lost);
     }
 
-    /// The next page of the log, and whether what it should hold is still there.
-    async fn read_log(&mut self, max_events: usize) -> Result<(Vec<Arc<Event>>, Position), FeedError> {
-        let (store, stream, patterns) = (&self.store, self.seat.stream(), self.seat.patterns());
-        let project = stream.project();
-        let (place, cursor) = (self.place, self.cursor());
-        let page = patiently(|| async {
-            let page = store.page(project, patterns, place.position, max_events).await?;
-            if !page.head.accepts(&cursor) {
-                let lost =
-                    lost(store, project, patterns, page.head, Code::CursorInvalid, Some(cursor)).await?;
-                return Err(lost.into());
-            }
-            // Asked after the page was read, so that nothing is removed between the two unnoticed.
-            check_kept(store, project, patterns, page.head, place).await?;
-            Ok(page)
+    async fn rung(&self) {
+        let mut causes = Vec::new();
+        poll_fn(|context| {
+            self.bell.register(context.waker());
+            self.bell.take(&mut causes);
+            if causes.is_empty() { Poll::Pending } else { Poll::Ready(()) }
         })
-        .await?;
-        self.place.epoch = page.head.epoch;
-        stream.learn_head(page.head.epoch, page.head.position);
-        Ok((page.events, page.through))
+        .await;
     }
 }

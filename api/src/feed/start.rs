@@ -5,8 +5,10 @@ use nuncio_model::limits::MAX_PAGE;
 use nuncio_model::{Code, Cursor, Epoch, Pattern, Position, ProjectId};
 use nuncio_store::{Head, Store};
 
+use super::Feeds;
 use super::error::{FeedError, Lost};
 use crate::error::ApiError;
+use crate::hub::{Seat, Tip};
 
 /// Where a reader begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,6 +117,41 @@ async fn resolve_cursor(
             check_kept(store, project, patterns, head, place).await.map(|()| place)
         }
         _ => Err(lost(store, project, patterns, head, Code::CursorInvalid, cursor).await?.into()),
+    }
+}
+
+impl Start {
+    /// Finds the place for a member of a group, from what is known in memory wherever that is enough: a thousand who
+    /// come back to a busy channel do not each ask the database.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub(super) async fn resolve_for(&self, feeds: &Feeds, seat: &Seat) -> Result<Place, FeedError> {
+        let (stream, group) = (seat.stream(), seat.group());
+        let (store, project) = (feeds.store(), stream.project());
+        match self {
+            Self::After(text) => {
+                let known =
+                    |cursor: &Cursor, tip: Tip| cursor.epoch == tip.epoch && cursor.position <= tip.position;
+                let cursor = Cursor::parse(text, project).ok().filter(|cursor| known(cursor, stream.tip()));
+                let Some(Cursor { epoch, position, .. }) = cursor else {
+                    let head = feeds.head(stream).await?;
+                    return resolve_cursor(store, project, group.patterns(), head, text).await;
+                };
+                let removed = feeds.removed(stream, group).await?;
+                if removed > position {
+                    let at = |position| Cursor { project, epoch, position };
+                    let newest = at(stream.tip().position);
+                    let lost =
+                        Lost { reason: Code::CursorExpired, from: cursor, oldest: at(removed), newest };
+                    return Err(lost.into());
+                }
+                Ok(Place { epoch, position, forgiven: position })
+            }
+            Self::Now | Self::Since(_) | Self::Last(_) => {
+                self.resolve(store, project, group.patterns()).await
+            }
+        }
     }
 }
 

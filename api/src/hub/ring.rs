@@ -99,6 +99,11 @@ impl Ring {
         self.tail
     }
 
+    /// The place after which everything up to the tail is here.
+    pub fn floor(&self) -> Position {
+        self.floor
+    }
+
     /// What is known to exist and is not here: all in `(.0, .1]`.
     pub fn hole(&self) -> Option<(Position, Position)> {
         (self.begun && self.known > self.tail).then_some((self.tail, self.known))
@@ -154,6 +159,21 @@ impl Ring {
         let scanned_all = self.events.len() - start <= MAX_SCAN;
         let through = if scanned_all { self.tail } else { self.events[start + MAX_SCAN - 1].position };
         Read::Chunk { events, through }
+    }
+
+    /// The next events after a place, whatever their channel, and the place after them; none where the place is older
+    /// than the ring.
+    pub fn next(&self, after: Position, max_events: usize) -> Option<(Vec<Arc<Event>>, Position)> {
+        if !self.begun || after < self.floor {
+            return None;
+        }
+        let start = self.events.partition_point(|event| event.position <= after);
+        let events: Vec<_> = self.events.range(start..).take(max_events).cloned().collect();
+        let through = match events.last() {
+            Some(last) if events.len() == max_events => last.position,
+            _ => self.tail.max(after),
+        };
+        Some((events, through))
     }
 
     /// Begins at a place, if nothing is known yet or what is known is of an older epoch.

@@ -1,49 +1,101 @@
-//! One project's ring with the bell that wakes its readers, and the table of all such projects.
+//! One project: its recent events, and the groups they are given to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use nuncio_model::{Channel, Epoch, Pattern, Position, ProjectId};
+use nuncio_model::{Channel, Epoch, Event, Pattern, Position, ProjectId};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use slab::Slab;
+use tokio::sync::Notify;
 
-use super::{Accepted, Read, Ring, Segment};
+use super::group::{Clapper, Given, Group, GroupKey, Render};
+use super::index::Index;
+use super::line::Line;
+use super::{Accepted, Bell, Entry, Read, Ring, Segment};
 
-/// How far a project's ring reaches: readers wait for this to change.
+/// How many events are given to the groups at once, before their members are rung for.
+const BATCH: usize = 64;
+
+/// The count of removals before it was ever read.
+const UNKNOWN: i64 = -1;
+
+/// How much is kept in memory of the recent events.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Of each project's events, about so many bytes.
+    pub ring_bytes: usize,
+    /// Of what each group made of them, about so many bytes.
+    pub line_bytes: usize,
+}
+
+/// A place in a project's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tip {
     /// The epoch; 0 before anything is known.
     pub epoch: Epoch,
-    /// The place up to which everything is known.
+    /// The position.
     pub position: Position,
 }
 
-/// A project's ring, and the bell that is rung when it reaches further.
+/// A project's ring, and its groups.
+///
+/// What comes into the ring is given to the groups by [`Self::pump`], in order.
 #[derive(Debug)]
 pub struct Stream {
     project: ProjectId,
     ring: RwLock<Ring>,
-    tip: watch::Sender<Tip>,
+    groups: Mutex<Groups>,
+    /// Everything up to here has been given to the groups it is for.
+    given: RwLock<Tip>,
+    trims: AtomicI64,
     filling: AtomicBool,
-    seats: Mutex<HashMap<Arc<[Pattern]>, usize>>,
+    pumping: Mutex<()>,
+    advanced: Arc<Notify>,
 }
 
-/// A reader's place among those who listen to a project; left when it is dropped.
+#[derive(Debug, Default)]
+struct Groups {
+    line_bytes: usize,
+    /// Everything up to here has been assigned to the groups there were then: a group made now begins here.
+    routed: Tip,
+    all: Slab<Arc<Group>>,
+    by_key: HashMap<GroupKey, usize>,
+    index: Index<usize>,
+}
+
+/// A member's place among those who listen to a project; left when it is dropped.
 #[derive(Debug)]
 pub struct Seat {
     stream: Arc<Stream>,
-    patterns: Arc<[Pattern]>,
+    group: Arc<Group>,
+    clapper: Arc<Clapper>,
+    number: usize,
+}
+
+/// What a member was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Took {
+    /// All there is, up to this position. The bell rings when there is more.
+    All(Position),
+    /// As much as it wanted, up to this position. There may be more, and the bell does not ring for that.
+    Enough(Position),
+    /// Nothing: the place is older than what is in memory, or of another epoch.
+    NotHere,
 }
 
 impl Stream {
-    fn new(project: ProjectId, ring_bytes: usize) -> Self {
+    pub(super) fn new(project: ProjectId, bounds: Bounds) -> Self {
+        let groups = Groups { line_bytes: bounds.line_bytes, ..Groups::default() };
         Self {
             project,
-            ring: RwLock::new(Ring::new(ring_bytes)),
-            tip: watch::Sender::new(Tip::default()),
+            ring: RwLock::new(Ring::new(bounds.ring_bytes)),
+            groups: Mutex::new(groups),
+            given: RwLock::default(),
+            trims: AtomicI64::new(UNKNOWN),
             filling: AtomicBool::new(false),
-            seats: Mutex::default(),
+            pumping: Mutex::default(),
+            advanced: Arc::default(),
         }
     }
 
@@ -52,17 +104,39 @@ impl Stream {
         self.project
     }
 
-    /// Takes a stretch of the log and wakes the readers.
+    /// Takes a stretch of the log.
     pub fn accept(&self, segment: Segment) -> Accepted {
-        self.change(|ring| ring.accept(segment))
+        let accepted = self.ring.write().accept(segment);
+        self.advanced.notify_one();
+        accepted
     }
 
-    /// Takes the news of how far the log reaches, and wakes the readers where the epoch changed.
+    /// Takes the news of how far the log reaches.
     pub fn learn_head(&self, epoch: Epoch, head: Position) -> Accepted {
-        self.change(|ring| ring.learn_head(epoch, head))
+        let accepted = self.ring.write().learn_head(epoch, head);
+        if accepted != Accepted::Known {
+            self.advanced.notify_one();
+        }
+        accepted
     }
 
-    /// The next matching events after a place of this epoch; see [`Ring::read`]. Places of another epoch are not here.
+    /// How often something has been removed, as it was last heard.
+    pub fn trims(&self) -> i64 {
+        self.trims.load(Ordering::Acquire)
+    }
+
+    /// Takes the news of how often something has been removed.
+    pub fn learn_trims(&self, trims: i64) {
+        self.trims.fetch_max(trims, Ordering::AcqRel);
+    }
+
+    /// How far the log is known to reach without a hole.
+    pub fn tip(&self) -> Tip {
+        let ring = self.ring.read();
+        Tip { epoch: ring.epoch(), position: ring.tail() }
+    }
+
+    /// What the ring has after a place of this epoch; see [`Ring::read`]. Places of another epoch are not here.
     pub fn read(&self, epoch: Epoch, after: Position, patterns: &[Pattern], max_events: usize) -> Read {
         let ring = self.ring.read();
         if ring.epoch() == epoch { ring.read(after, patterns, max_events) } else { Read::NotHere }
@@ -74,9 +148,9 @@ impl Stream {
         ring.hole().map(|(after, through)| (ring.epoch(), after, through))
     }
 
-    /// The bell: marked as changed whenever the ring reaches further.
-    pub fn bell(&self) -> watch::Receiver<Tip> {
-        self.tip.subscribe()
+    /// Told when there is something to [`Self::pump`], and when the stream ends.
+    pub fn advanced(&self) -> Arc<Notify> {
+        self.advanced.clone()
     }
 
     /// Takes the task of filling the hole; false where somebody has it already.
@@ -89,33 +163,123 @@ impl Stream {
         self.filling.store(false, Ordering::Release);
     }
 
-    /// Joins those who listen to channels that match.
-    pub fn sit(self: &Arc<Self>, patterns: Arc<[Pattern]>) -> Seat {
-        *self.seats.lock().entry(patterns.clone()).or_default() += 1;
-        Seat { stream: self.clone(), patterns }
+    /// Joins the group of this key, made by `render` where it is the first member. The bell is rung, with this number,
+    /// when there is something to take.
+    pub fn join(
+        self: &Arc<Self>,
+        key: &GroupKey,
+        render: impl FnOnce() -> Render,
+        bell: &Arc<Bell>,
+        number: u32,
+    ) -> Seat {
+        let clapper = Arc::new(Clapper::new(bell.clone(), number));
+        let mut groups = self.groups.lock();
+        let at = match groups.by_key.get(key) {
+            Some(at) => *at,
+            None => groups.make(key, render()),
+        };
+        let group = groups.all[at].clone();
+        let number = group.add(clapper.clone());
+        Seat { stream: self.clone(), group, clapper, number }
+    }
+
+    /// Gives the next events of the ring to the groups they are for; whether there may be more.
+    pub fn pump(&self) -> bool {
+        let _one_at_a_time = self.pumping.lock();
+        let routed = self.groups.lock().routed;
+        let (epoch, next) = {
+            let ring = self.ring.read();
+            let next = if ring.epoch() == routed.epoch { ring.next(routed.position, BATCH) } else { None };
+            match next {
+                Some(next) => (routed.epoch, next),
+                None => {
+                    let place = Tip { epoch: ring.epoch(), position: ring.floor() };
+                    drop(ring);
+                    // Nothing is known yet, and nothing else is.
+                    return place != routed && self.restart(place);
+                }
+            }
+        };
+        let (events, through) = next;
+        let mut touched: Vec<Arc<Group>> = Vec::new();
+        for event in &events {
+            let heard = self.groups.lock().route(event);
+            touched.extend(heard.into_iter().filter(|group| group.push(event)));
+        }
+        self.groups.lock().routed = Tip { epoch, position: through };
+        *self.given.write() = Tip { epoch, position: through };
+        touched.sort_unstable_by_key(Arc::as_ptr);
+        touched.dedup_by_key(|group| Arc::as_ptr(group));
+        touched.iter().for_each(|group| group.ring());
+        events.len() >= BATCH
     }
 
     /// How many listen to the channel now, by whatever pattern.
     pub fn listeners(&self, channel: &Channel) -> usize {
-        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(channel));
-        self.seats.lock().iter().filter(|(patterns, _)| matches(patterns)).map(|(_, count)| count).sum()
+        let groups = self.groups.lock();
+        groups.index.matching(channel).into_iter().map(|at| groups.all[at].members()).sum()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Ring) -> Accepted) -> Accepted {
-        let (accepted, tip) = {
-            let mut ring = self.ring.write();
-            let accepted = change(&mut ring);
-            (accepted, Tip { epoch: ring.epoch(), position: ring.tail() })
+    /// Whether anybody listens to anything.
+    pub fn is_read(&self) -> bool {
+        !self.groups.lock().all.is_empty()
+    }
+
+    /// How many groups there are.
+    pub fn groups(&self) -> usize {
+        self.groups.lock().all.len()
+    }
+
+    /// Lets go of pages that nobody needs any more.
+    pub fn tidy(&self) {
+        self.groups.lock().all.iter().for_each(|(_, group)| group.shelf().tidy());
+    }
+
+    /// What the groups are given was interrupted: another epoch began, or events left the ring before they were given.
+    /// Their lines begin anew, and their members find what they miss in the log.
+    fn restart(&self, place: Tip) -> bool {
+        let all: Vec<Arc<Group>> = {
+            let mut groups = self.groups.lock();
+            groups.routed = place;
+            groups.all.iter().map(|(_, group)| group.clone()).collect()
         };
-        // Two writers may come here in either order; an older tip never replaces a newer one.
-        self.tip.send_if_modified(|old| {
-            let newer = (tip.epoch, tip.position) > (old.epoch, old.position);
-            if newer {
-                *old = tip;
-            }
-            newer
-        });
-        accepted
+        all.iter().for_each(|group| group.restart(place.epoch, place.position));
+        *self.given.write() = place;
+        all.iter().for_each(|group| group.ring());
+        true
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.advanced.notify_one();
+    }
+}
+
+impl Groups {
+    fn make(&mut self, key: &GroupKey, render: Render) -> usize {
+        let Tip { epoch, position } = self.routed;
+        let line = Line::new(epoch, position, self.line_bytes);
+        let at = self.all.insert(Arc::new(Group::new(key.clone(), render, line)));
+        self.by_key.insert(key.clone(), at);
+        key.patterns.iter().for_each(|pattern| self.index.insert(pattern, at));
+        at
+    }
+
+    /// The groups that hear of this event; those that are made from now on do not.
+    fn route(&mut self, event: &Event) -> Vec<Arc<Group>> {
+        self.routed.position = event.position;
+        self.index.matching(&event.draft.channel).into_iter().map(|at| self.all[at].clone()).collect()
+    }
+
+    fn leave(&mut self, group: &Group, number: usize) {
+        if group.remove(number) > 0 {
+            return;
+        }
+        if let Some(at) = self.by_key.remove(group.key()) {
+            group.patterns().iter().for_each(|pattern| self.index.remove(pattern, at));
+            self.all.remove(at);
+        }
     }
 }
 
@@ -125,160 +289,28 @@ impl Seat {
         &self.stream
     }
 
-    /// What is listened to: channels that match any of these.
-    pub fn patterns(&self) -> &[Pattern] {
-        &self.patterns
+    /// The group sat with.
+    pub fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+
+    /// Gives what is there after a place to `sink`, until that says that it has enough.
+    pub fn take(&self, place: Tip, sink: impl FnMut(&Entry) -> bool) -> Took {
+        // What is pushed from here on rings again, whether or not it is seen below.
+        self.clapper.rest();
+        // Read before the line: whatever had been given by then is in the line.
+        let given = *self.stream.given.read();
+        match self.group.read(place.epoch, place.position, sink) {
+            None => Took::NotHere,
+            Some(Given::Enough(last)) => Took::Enough(last),
+            Some(Given::All(last)) if given.epoch == place.epoch => Took::All(last.max(given.position)),
+            Some(Given::All(last)) => Took::All(last),
+        }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut seats = self.stream.seats.lock();
-        if let Some(count) = seats.get_mut(&self.patterns) {
-            *count -= 1;
-            if *count == 0 {
-                seats.remove(&self.patterns);
-            }
-        }
-    }
-}
-
-/// All projects that have readers on this node, or had some a moment ago.
-#[derive(Debug)]
-pub struct Hub {
-    ring_bytes: usize,
-    streams: Mutex<HashMap<ProjectId, Entry>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    stream: Arc<Stream>,
-    idle_sweeps: u32,
-}
-
-impl Hub {
-    /// A hub without projects; each ring holds events of about so many bytes.
-    pub fn new(ring_bytes: usize) -> Self {
-        Self { ring_bytes, streams: Mutex::default() }
-    }
-
-    /// The project's stream, made where there is none yet; the flag tells that it was made now.
-    pub fn open(&self, project: ProjectId) -> (Arc<Stream>, bool) {
-        let mut streams = self.streams.lock();
-        let made = !streams.contains_key(&project);
-        let entry = streams.entry(project).or_insert_with(|| Entry {
-            stream: Arc::new(Stream::new(project, self.ring_bytes)),
-            idle_sweeps: 0,
-        });
-        entry.idle_sweeps = 0;
-        (entry.stream.clone(), made)
-    }
-
-    /// The project's stream, if it has one.
-    pub fn get(&self, project: ProjectId) -> Option<Arc<Stream>> {
-        self.streams.lock().get(&project).map(|entry| entry.stream.clone())
-    }
-
-    /// Whether anybody reads anything.
-    pub fn is_read(&self) -> bool {
-        self.streams.lock().values().any(|entry| !entry.stream.seats.lock().is_empty())
-    }
-
-    /// The projects that have a stream now.
-    pub fn active(&self) -> Vec<ProjectId> {
-        self.streams.lock().keys().copied().collect()
-    }
-
-    /// Lets go of the projects that nobody has held a stream of for so many sweeps on end; tells which.
-    ///
-    /// A reader that comes back within that time finds the recent events still in memory.
-    pub fn sweep(&self, idle_sweeps: u32) -> Vec<ProjectId> {
-        let mut gone = Vec::new();
-        self.streams.lock().retain(|project, entry| {
-            let idle = Arc::strong_count(&entry.stream) == 1;
-            entry.idle_sweeps = if idle { entry.idle_sweeps + 1 } else { 0 };
-            let keep = entry.idle_sweeps < idle_sweeps;
-            if !keep {
-                gone.push(*project);
-            }
-            keep
-        });
-        gone
-    }
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use bytes::Bytes;
-    use nuncio_model::{Channel, Data, Draft, Event};
-
-    use super::*;
-
-    /// An event of about a hundred bytes on channel `a.b`.
-    pub(in crate::hub) fn event(epoch: Epoch, position: Position) -> Arc<Event> {
-        let draft = Draft {
-            channel: Channel::parse("a.b").expect("a good name"),
-            id: position.to_string(),
-            source: "/test".to_owned(),
-            r#type: "t".to_owned(),
-            subject: None,
-            time: None,
-            content_type: None,
-            data: Data::Json(Bytes::from_static(b"{\"n\":1}")),
-            extensions: Default::default(),
-        };
-        let stored_at = "2026-01-01T00:00:00Z".parse().expect("a time");
-        Arc::new(Event { project: ProjectId(1), epoch, position, sequence: position, stored_at, draft })
-    }
-
-    fn segment(epoch: Epoch, after: Position, through: Position) -> Segment {
-        Segment { epoch, after, through, events: (after + 1..=through).map(|p| event(epoch, p)).collect() }
-    }
-
-    #[tokio::test]
-    async fn the_bell_rings_when_the_ring_reaches_further() {
-        let hub = Hub::new(1 << 20);
-        let (stream, made) = hub.open(ProjectId(1));
-        assert!(made && !hub.open(ProjectId(1)).1);
-        let mut bell = stream.bell();
-        stream.accept(segment(1, 0, 2));
-        bell.changed().await.expect("the stream lives");
-        assert_eq!(*bell.borrow_and_update(), Tip { epoch: 1, position: 2 });
-        stream.accept(segment(1, 0, 2));
-        assert!(!bell.has_changed().expect("the stream lives"), "a repeat wakes nobody");
-    }
-
-    #[test]
-    fn idle_projects_leave_memory_after_a_while() {
-        let hub = Hub::new(1 << 20);
-        let (held, _) = hub.open(ProjectId(1));
-        drop(hub.open(ProjectId(2)));
-        assert!(hub.sweep(2).is_empty());
-        assert_eq!(hub.sweep(2), [ProjectId(2)]);
-        drop(held);
-        assert!(hub.sweep(2).is_empty(), "it counts from when the last reader left");
-        assert_eq!(hub.sweep(2), [ProjectId(1)]);
-        assert!(hub.active().is_empty());
-    }
-
-    #[test]
-    fn listeners_are_counted_by_what_they_match() {
-        let (stream, _) = Hub::new(1).open(ProjectId(1));
-        let patterns =
-            |texts: &[&str]| texts.iter().map(|t| Pattern::parse(t).expect("a good pattern")).collect();
-        let name = |text| Channel::parse(text).expect("a good name");
-        let all = stream.sit(patterns(&["#"]));
-        let (one, two) = (stream.sit(patterns(&["a.*", "a.b"])), stream.sit(patterns(&["a.*", "a.b"])));
-        assert_eq!((stream.listeners(&name("a.b")), stream.listeners(&name("x"))), (3, 1));
-        drop((all, one, two));
-        assert_eq!((stream.listeners(&name("a.b")), stream.seats.lock().len()), (0, 0));
-    }
-
-    #[test]
-    fn one_fills_a_hole_at_a_time() {
-        let (stream, _) = Hub::new(1).open(ProjectId(1));
-        assert!(stream.start_filling() && !stream.start_filling());
-        stream.stop_filling();
-        assert!(stream.start_filling());
+        self.stream.groups.lock().leave(&self.group, self.number);
     }
 }

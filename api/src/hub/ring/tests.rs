@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::hub::stream::tests::event;
+use crate::hub::tests::event;
 
 fn segment(epoch: Epoch, after: Position, through: Position) -> Segment {
     Segment { epoch, after, through, events: (after + 1..=through).map(|p| event(epoch, p)).collect() }
