@@ -7,13 +7,15 @@
 mod append;
 mod backlog;
 mod baseline;
+mod fanout;
 mod latency;
 mod program;
 mod setting;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::task::LocalSet;
 
 /// What every part of a benchmark answers with: a failure ends the run, as a run with something missing is no result.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -21,7 +23,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 #[derive(Parser)]
 struct Arguments {
     /// The release build of the program.
-    #[arg(long, env = "NUNCIO_BENCH_BINARY")]
+    #[arg(long, env = "NUNCIO_BENCH_BINARY", default_value = "nuncio")]
     binary: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -50,11 +52,41 @@ enum Command {
         #[arg(long, default_value_t = 1_000)]
         batch: usize,
     },
+    /// From the log to subscribers: what a delivery costs, beside the floor and other servers.
+    Fanout(fanout::Options),
+    /// A server to be measured; started by the benchmark itself.
+    #[command(hide = true)]
+    Serve { server: BuiltIn, address: String },
+    /// The load driver; started by the benchmark itself.
+    #[command(hide = true)]
+    Drive,
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+/// A server that is part of this program.
+#[derive(Clone, Copy, ValueEnum)]
+enum BuiltIn {
+    Floor,
+    Stock,
+}
+
+fn main() -> Result<()> {
     let Arguments { binary, command } = Arguments::parse();
+    if matches!(command, Command::Drive) {
+        // One thread, whose tasks share cells: the driver must not take more of the machine than it needs.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return LocalSet::new().block_on(&runtime, fanout::driver::run());
+    }
+    tokio::runtime::Runtime::new()?.block_on(run(binary, command))
+}
+
+async fn run(binary: PathBuf, command: Command) -> Result<()> {
+    if let Command::Serve { server, address } = command {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        return match server {
+            BuiltIn::Floor => fanout::floor::serve(listener).await,
+            BuiltIn::Stock => fanout::stock::serve(listener).await,
+        };
+    }
     let setting = setting::Setting::start(binary).await?;
     match command {
         Command::Ingest { messages, rounds, seconds } => {
@@ -62,6 +94,8 @@ async fn main() -> Result<()> {
             latency::run(&setting, seconds).await?;
         }
         Command::Append { events, batch } => append::run(&setting, events, batch).await?,
+        Command::Fanout(options) => fanout::run(&setting, options).await?,
+        Command::Serve { .. } | Command::Drive => {}
     }
     setting.stop().await
 }

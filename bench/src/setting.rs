@@ -1,6 +1,7 @@
 //! The servers of a run: a durable PostgreSQL and a RabbitMQ, for this run alone.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nuncio_broker::{Broker, Link};
 use nuncio_devstack::{Postgres, PostgresOptions, Psql, Rabbit, RabbitOptions};
@@ -15,6 +16,8 @@ pub(crate) struct Setting {
     pub(crate) binary: PathBuf,
     postgres: Postgres,
     rabbit: Rabbit,
+    /// How many names have been given out.
+    names: AtomicUsize,
 }
 
 /// A project of its own for one measurement.
@@ -36,7 +39,7 @@ impl Setting {
             .setting("max_wal_size", "4GB");
         let postgres = Postgres::start(postgres).await?;
         let rabbit = Rabbit::start(RabbitOptions::scratch()).await?;
-        Ok(Self { binary, postgres, rabbit })
+        Ok(Self { binary, postgres, rabbit, names: AtomicUsize::new(0) })
     }
 
     pub(crate) async fn stop(self) -> Result<()> {
@@ -51,6 +54,11 @@ impl Setting {
 
     pub(crate) async fn link(&self) -> Result<Link> {
         Ok(Broker::new(Secret::new(self.amqp_url()), "bench").connect("bench").await?)
+    }
+
+    /// A name that no other tenant of this run has.
+    pub(crate) fn fresh_name(&self, begin: &str) -> String {
+        format!("{begin}{}", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     /// An empty database with this name; its URL.

@@ -1,0 +1,199 @@
+//! The driver's commands, carried out.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet, spawn_local};
+
+use super::command::{Answer, Comeback, Command, Outcome};
+use super::crowd::{Crowd, Schedule};
+use super::dialect::Dialect;
+use super::publisher::{Outlet, Publisher};
+use super::subscriber::Subscriber;
+
+/// How many connect at the same time when there is no hurry.
+const AT_ONCE: usize = 50;
+/// How long nothing may come before the rest counts as lost.
+const PATIENCE: Duration = Duration::from_secs(15);
+const GLANCE: Duration = Duration::from_millis(5);
+/// How often an event is published while not all have heard one.
+const WARMING: Duration = Duration::from_millis(100);
+/// From the command to the first event.
+const LEAD: Duration = Duration::from_millis(100);
+/// How long after a failed connection the next is tried, in a storm.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Everything that is connected.
+pub(super) struct Session {
+    crowd: Rc<Crowd>,
+    server: Option<Server>,
+    listeners: JoinSet<()>,
+    /// The number of the next event.
+    next: u32,
+    publishing: Option<JoinHandle<Result<(), String>>>,
+}
+
+#[derive(Clone)]
+struct Server {
+    address: SocketAddr,
+    dialect: Rc<Dialect>,
+    outlet: Outlet,
+}
+
+impl Session {
+    pub(super) fn new() -> crate::Result<Self> {
+        let crowd = Rc::new(Crowd::new()?);
+        Ok(Self { crowd, server: None, listeners: JoinSet::new(), next: 0, publishing: None })
+    }
+
+    pub(super) async fn obey(&mut self, command: Command) -> Result<Answer, String> {
+        let answer = match command {
+            Command::Connect { address, dialect, outlet, subscribers, sleepers, resume } => {
+                let address = address.parse().map_err(|_| format!("{address} is no address"))?;
+                self.server = Some(Server { address, dialect: Rc::new(dialect), outlet });
+                self.crowd.cursors.replace(resume.then(Vec::new));
+                self.connect(subscribers, sleepers).await?;
+                self.warm().await?;
+                Answer::Done
+            }
+            Command::Run { per_second, events } => {
+                self.begin(per_second, events).await?;
+                Answer::Ran(self.end().await?)
+            }
+            Command::Begin { per_second, events } => {
+                self.begin(per_second, events).await?;
+                Answer::Done
+            }
+            Command::End => Answer::Ran(self.end().await?),
+            Command::Sleep { subscribers } => {
+                self.crowd.sleep(subscribers);
+                Answer::Done
+            }
+            Command::Settle => {
+                self.settle().await?;
+                Answer::Done
+            }
+            Command::Cut => Answer::Back(self.cut().await?),
+        };
+        self.crowd.check()?;
+        Ok(answer)
+    }
+
+    fn server(&self) -> Result<Server, String> {
+        self.server.clone().ok_or_else(|| "not connected".to_owned())
+    }
+
+    async fn connect(&mut self, subscribers: usize, sleepers: usize) -> Result<(), String> {
+        let server = self.server()?;
+        let places = Rc::new(Semaphore::new(AT_ONCE));
+        let mut opening = JoinSet::new();
+        for n in 0..subscribers {
+            let (crowd, server, places) = (self.crowd.clone(), server.clone(), places.clone());
+            let member = crowd.join();
+            opening.spawn_local(async move {
+                let _place = places.acquire().await.map_err(|error| error.to_string())?;
+                Subscriber::open(server.address, server.dialect, crowd, member, n < sleepers).await
+            });
+        }
+        while let Some(opened) = opening.join_next().await {
+            self.listeners.spawn_local(opened.map_err(|error| error.to_string())??.listen());
+        }
+        Ok(())
+    }
+
+    /// Publishes until every subscriber has heard something: only then is every subscription known to be live.
+    async fn warm(&mut self) -> Result<(), String> {
+        let mut publisher = Publisher::connect(&self.server()?.outlet).await?;
+        let until = Instant::now() + PATIENCE;
+        while self.crowd.short_of(None) > 0 {
+            self.crowd.check()?;
+            if Instant::now() > until {
+                return Err(format!("{} subscribers hear nothing", self.crowd.short_of(None)));
+            }
+            publisher.publish(self.next).await?;
+            self.next += 1;
+            tokio::time::sleep(WARMING).await;
+        }
+        publisher.finish().await?;
+        self.settle().await
+    }
+
+    async fn begin(&mut self, per_second: u32, events: u32) -> Result<(), String> {
+        let publisher = Publisher::connect(&self.server()?.outlet).await?;
+        let schedule = Schedule { begin: Instant::now() + LEAD, first: self.next, per_second };
+        self.crowd.begin(schedule);
+        self.next += events;
+        self.publishing = Some(spawn_local(publisher.follow(schedule, events)));
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<Outcome, String> {
+        if let Some(publishing) = self.publishing.take() {
+            publishing.await.map_err(|error| error.to_string())??;
+        }
+        self.settle().await?;
+        let [p50, p99, max] = self.crowd.latency([0.5, 0.99, 1.0]);
+        let (deliveries, seconds) = (self.crowd.deliveries(), self.crowd.elapsed().as_secs_f64());
+        Ok(Outcome { deliveries, seconds, p50, p99, max })
+    }
+
+    /// Waits until every subscriber that reads has everything, or nothing has come for too long.
+    async fn settle(&mut self) -> Result<(), String> {
+        let (mut deliveries, mut moved) = (self.crowd.deliveries(), Instant::now());
+        loop {
+            self.crowd.check()?;
+            let short = self.crowd.short_of(Some(self.next));
+            if short == 0 {
+                return Ok(());
+            }
+            if self.crowd.deliveries() > deliveries {
+                (deliveries, moved) = (self.crowd.deliveries(), Instant::now());
+            } else if moved.elapsed() > PATIENCE {
+                return Err(format!("{short} subscribers are short of events"));
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    async fn cut(&mut self) -> Result<Comeback, String> {
+        let server = self.server()?;
+        let members = self.listeners.len();
+        self.listeners.shutdown().await;
+        let cut = Instant::now();
+        self.crowd.cut(cut);
+        let retries = Rc::new(Cell::new(0));
+        let mut opening = JoinSet::new();
+        for member in 0..members {
+            opening.spawn_local(come_back(server.clone(), self.crowd.clone(), member, retries.clone()));
+        }
+        while let Some(opened) = opening.join_next().await {
+            self.listeners.spawn_local(opened.map_err(|error| error.to_string())?.listen());
+        }
+        let subscribed_seconds = cut.elapsed().as_secs_f64();
+        let until = Instant::now() + PATIENCE * 4;
+        while self.crowd.caught_up().0 < members {
+            self.crowd.check()?;
+            if Instant::now() > until {
+                return Err(format!("{} of {members} are up to date again", self.crowd.caught_up().0));
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        let caught_up_seconds = self.crowd.caught_up().1.as_secs_f64();
+        Ok(Comeback { subscribed_seconds, caught_up_seconds, retries: retries.get() })
+    }
+}
+
+/// Connects again, and again, as clients do.
+async fn come_back(server: Server, crowd: Rc<Crowd>, member: usize, retries: Rc<Cell<u64>>) -> Subscriber {
+    loop {
+        let (dialect, crowd) = (server.dialect.clone(), crowd.clone());
+        match Subscriber::open(server.address, dialect, crowd, member, false).await {
+            Ok(subscriber) => return subscriber,
+            Err(_) => retries.set(retries.get() + 1),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
