@@ -21,7 +21,7 @@ use crate::error::ApiError;
 
 pub use token::{MintError, mint_token};
 pub use usage::Usage;
-pub use watch::{Lapse, Watch};
+pub use watch::{Lapse, Watch, lapsed};
 
 /// What API keys begin with.
 const API_KEY: &str = "nk_";

@@ -31,6 +31,14 @@ pub enum Lapse {
     Revoked,
 }
 
+/// Why the credentials are no longer good, if they are not: for whoever is told when to look.
+pub fn lapsed(app: &App, identity: &Identity) -> Option<Lapse> {
+    if identity.expires_at.is_some_and(|end| end <= app.clock.now()) {
+        return Some(Lapse::Expired);
+    }
+    (!is_in_force(&app.directory.snapshot(), identity)).then_some(Lapse::Revoked)
+}
+
 impl Watch {
     /// Begins to watch.
     pub fn over(app: &App, identity: Arc<Identity>) -> Self {
