@@ -37,7 +37,12 @@ impl Setting {
             .setting("full_page_writes", "on")
             .setting("shared_buffers", "512MB")
             .setting("max_wal_size", "4GB");
-        let postgres = Postgres::start(postgres).await?;
+        // Counting statements needs a library that not every PostgreSQL comes with; only the counts go without it.
+        let counting = postgres.clone().setting("shared_preload_libraries", "pg_stat_statements");
+        let postgres = match Postgres::start(counting).await {
+            Ok(postgres) => postgres,
+            Err(_) => Postgres::start(postgres).await?,
+        };
         let rabbit = Rabbit::start(RabbitOptions::scratch()).await?;
         Ok(Self { binary, postgres, rabbit, names: AtomicUsize::new(0) })
     }

@@ -1,5 +1,6 @@
 //! One server under steady load: what a connection takes, what a delivery costs, and how many there can be.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::client::{Crowd, Driver};
@@ -19,7 +20,7 @@ const STEP_SECONDS: u32 = 2;
 const GROWTH: f64 = 1.05;
 
 /// What was read of one server in one round.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Reading {
     pub(crate) contender: Contender,
     pub(crate) round: usize,
@@ -42,6 +43,19 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn deliveries_per_second(&self) -> f64 {
         self.outcome.deliveries as f64 / self.outcome.seconds
+    }
+}
+
+/// In one line, for who waits.
+impl fmt::Debug for Reading {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:.1} KB per connection", self.kilobytes_per_connection)?;
+        for load in self.paced.iter().chain(&self.saturated) {
+            let (offered, delivered) = (load.per_second, load.deliveries_per_second());
+            let (cpu, p99) = (load.cpu_per_delivery, load.outcome.p99 as f64 / 1_000.0);
+            write!(formatter, " · {offered}/s offered: {delivered:.0}/s at {cpu:.2} µs, p99 {p99:.1} ms")?;
+        }
+        Ok(())
     }
 }
 

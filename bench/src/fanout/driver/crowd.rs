@@ -13,6 +13,8 @@ use super::marker::Markers;
 const SCRATCH: usize = 256 << 10;
 /// How many failures are kept for the report.
 const KEPT: usize = 5;
+/// The longest latency that is told apart, in microseconds.
+const LATEST: u64 = 120_000_000;
 /// A subscriber is with the others again once an event reaches it this soon after it was due.
 const PROMPT: Duration = Duration::from_millis(250);
 
@@ -60,7 +62,7 @@ impl Crowd {
             histories: RefCell::default(),
             cursors: RefCell::default(),
             schedule: Cell::default(),
-            histogram: RefCell::new(Histogram::new(3)?),
+            histogram: RefCell::new(Histogram::new_with_bounds(1, LATEST, 3)?),
             last_receipt: Cell::new(Instant::now()),
             deliveries: Cell::default(),
             failures: RefCell::default(),
@@ -142,6 +144,10 @@ impl Crowd {
 
     pub(super) fn deliveries(&self) -> u64 {
         self.deliveries.get()
+    }
+
+    pub(super) fn last_receipt(&self) -> Instant {
+        self.last_receipt.get()
     }
 
     /// From the first event's due time to the last receipt.

@@ -20,6 +20,9 @@ use super::CAPACITY;
 use super::event::{Event, Input};
 use crate::Result;
 
+/// Enough for what a subscriber sends; the library's own choice of 128 KB would make its memory no floor.
+const READ_BUFFER: usize = 4 << 10;
+
 /// Serves until it is killed.
 pub(crate) async fn serve(listener: TcpListener) -> Result<()> {
     let (sender, _) = broadcast::channel::<Utf8Bytes>(CAPACITY);
@@ -48,7 +51,7 @@ async fn publish(
 
 async fn subscribe(State(floor): State<Arc<Floor>>, upgrade: WebSocketUpgrade) -> Response {
     let events = floor.sender.subscribe();
-    upgrade.on_upgrade(|socket| async {
+    upgrade.read_buffer_size(READ_BUFFER).on_upgrade(|socket| async {
         // An error is the end of the connection, of which there is nobody to tell.
         let _ended = forward(socket, events).await;
     })

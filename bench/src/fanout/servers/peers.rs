@@ -11,7 +11,7 @@ use crate::fanout::driver::{Dialect, Outlet};
 /// Socket.IO, or graphql-ws with ws.
 pub(super) async fn node(contender: Contender) -> Result<Server> {
     let folder = work_folder("node")?;
-    for file in ["package.json", "package-lock.json", "socket-io.mjs", "graphql-ws.mjs"] {
+    for file in ["package.json", "package-lock.json", "event.mjs", "socket-io.mjs", "graphql-ws.mjs"] {
         std::fs::copy(sources().join("node").join(file), folder.join(file))?;
     }
     if !folder.join("node_modules/.package-lock.json").is_file() {
@@ -60,7 +60,7 @@ pub(super) async fn centrifuge() -> Result<Server> {
         build.args(["build", "-o"]).arg(&program).arg("main.go").current_dir(sources().join("centrifuge"));
         // Debian's Go libraries are a GOPATH, from before modules; nothing is downloaded.
         build.env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode").env("GOFLAGS", "-buildvcs=false");
-        succeed(build, "apt-get install golang-go golang-github-centrifugal-centrifuge-dev").await?;
+        succeed(build, "apt-get install golang-go and golang-github-{centrifugal-centrifuge,centrifugal-protocol,fzambia-eagle,igm-sockjs-go,mna-redisc}-dev").await?;
     }
     let address = free_address()?;
     let child = spawn(Command::new(program).arg(&address))?;
