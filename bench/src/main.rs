@@ -15,6 +15,7 @@ mod setting;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 /// What every part of a benchmark answers with: a failure ends the run, as a run with something missing is no result.
@@ -76,7 +77,22 @@ fn main() -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return LocalSet::new().block_on(&runtime, fanout::driver::run());
     }
-    tokio::runtime::Runtime::new()?.block_on(run(binary, command))
+    tokio::runtime::Runtime::new()?.block_on(async {
+        tokio::select! {
+            done = run(binary, command) => done,
+            // Ending here lets everything that was started be ended.
+            signal = stopped() => Err(format!("stopped by {}", signal?).into()),
+        }
+    })
+}
+
+/// Waits for a signal to stop.
+async fn stopped() -> Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        interrupt = tokio::signal::ctrl_c() => interrupt.map(|()| "SIGINT").map_err(Into::into),
+    }
 }
 
 async fn run(binary: PathBuf, command: Command) -> Result<()> {

@@ -72,11 +72,21 @@ impl Setting {
         Ok(self.postgres.url(name))
     }
 
+    /// The program under measurement brings its schema, so that another build of it can be measured too.
+    async fn migrate(&self, database: &str) -> Result<()> {
+        let mut command = tokio::process::Command::new(&self.binary);
+        let told = command.arg("migrate").env("DATABASE_URL", database).output().await?;
+        if !told.status.success() {
+            return Err(format!("cannot migrate: {}", String::from_utf8_lossy(&told.stderr)).into());
+        }
+        Ok(())
+    }
+
     /// A migrated database with one project and a key, both with this name.
     pub(crate) async fn tenant(&self, name: &str) -> Result<Tenant> {
         let database = self.database(name).await?;
+        self.migrate(&database).await?;
         let store = Store::connect(&StoreOptions::new(Secret::new(&database))).await?;
-        store.migrate().await?;
         let name = ProjectName::parse(name)?;
         let (audience, allowed_origins, defaults) = (None, Vec::new(), NamespaceSettings::default());
         let new = NewProject { name: name.clone(), audience, allowed_origins, defaults };

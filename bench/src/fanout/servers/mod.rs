@@ -11,8 +11,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use super::driver::{Dialect, Outlet};
 use super::usage::Processes;
@@ -24,6 +26,8 @@ const CAPACITY: usize = 16_384;
 /// How long a server may take until it takes connections.
 const PATIENCE: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_millis(20);
+/// How long one may take to end when it is asked to.
+const PARTING: Duration = Duration::from_secs(5);
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -72,7 +76,7 @@ impl Contender {
 
     /// Starts it. A peer that is not installed is an error that says how to get it.
     pub(crate) async fn start(self, setting: &Setting) -> Result<Server> {
-        let server = match self {
+        let mut server = match self {
             Self::Floor | Self::Stock => built_in(self)?,
             Self::Graphql | Self::Mixed | Self::Sse | Self::All => nuncio::start(setting, self).await?,
             Self::Nchan => peers::nchan()?,
@@ -104,11 +108,15 @@ impl Server {
     }
 
     /// Waits until it takes connections.
-    async fn wait(&self) -> Result<()> {
+    async fn wait(&mut self) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         for address in [&self.address, &self.outlet.address] {
             while let Err(error) = TcpStream::connect(address).await {
-                self.processes()?;
+                for child in &mut self.children {
+                    if let Some(status) = child.try_wait()? {
+                        return Err(format!("the server ended at its start: {status}").into());
+                    }
+                }
                 if Instant::now() > until {
                     return Err(format!("the server does not take connections: {error}").into());
                 }
@@ -118,11 +126,30 @@ impl Server {
         Ok(())
     }
 
+    /// Ends it and waits for that.
     pub(crate) async fn stop(mut self) -> Result<()> {
+        self.terminate();
         for child in &mut self.children {
-            child.kill().await?;
+            if timeout(PARTING, child.wait()).await.is_err() {
+                child.kill().await?;
+            }
         }
         Ok(())
+    }
+
+    /// Asks all processes to end. They are not killed, as nginx could not end its workers then.
+    fn terminate(&self) {
+        for child in &self.children {
+            let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+            // One that has ended by itself cannot be told.
+            let _ended = pid.map(|pid| kill_process(pid, Signal::TERM));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.terminate();
     }
 }
 
@@ -148,7 +175,7 @@ fn graphql(token: Option<String>, queries: Vec<String>) -> Dialect {
 }
 
 fn spawn(command: &mut Command) -> Result<Child> {
-    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).spawn()?)
+    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?)
 }
 
 fn free_address() -> Result<String> {

@@ -42,6 +42,8 @@ fn node(setting: &Setting, tenant: &Tenant, role: &str, address: &str) -> Result
         .env("AMQP_URL", setting.amqp_url())
         .env("NUNCIO_LISTEN", address)
         .env("NUNCIO_OPS_LISTEN", free_address()?)
+        .env("NUNCIO_CONNECT_SECONDS", "5")
+        .env("NUNCIO_DRAIN_SECONDS", "1")
         .env("NUNCIO_LOG", "warn");
     Ok(command)
 }
