@@ -14,8 +14,9 @@ use axum::response::{Html, IntoResponse, Response};
 use bytes::Bytes;
 use nuncio_model::Identity;
 
+use super::fanout::Documents;
 use super::request::{Incoming, is_query};
-use super::schema::{GapSlot, Schema};
+use super::schema::{Request as Asking, Schema};
 use super::{error, response};
 use crate::app::App;
 use crate::auth::Caller;
@@ -29,20 +30,24 @@ const GRAPHQL_JSON: &str = "application/graphql-response+json";
 const JSON: &str = "application/json";
 
 /// What a handler knows beside the request.
+#[derive(Clone)]
 pub(super) struct Endpoint {
     pub(super) app: Arc<App>,
     pub(super) schema: Schema,
+    /// What is known of documents that were used before.
+    pub(super) documents: Arc<Documents>,
 }
 
 /// `POST /graphql`
 pub(super) async fn post(
     State(app): State<Arc<App>>,
     Extension(schema): Extension<Schema>,
+    Extension(documents): Extension<Arc<Documents>>,
     caller: Result<Caller, ApiError>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let endpoint = Endpoint { app, schema };
+    let endpoint = Endpoint { app, schema, documents };
     let answer = async {
         let identity = endpoint.admit(caller, &headers)?;
         if !is_json(&headers) {
@@ -107,7 +112,7 @@ impl Endpoint {
         identity: &Arc<Identity>,
         may_mutate: bool,
     ) -> Result<GraphqlResponse, ApiError> {
-        let mut request = incoming.prepare(&self.app, identity, GapSlot::default())?;
+        let mut request = incoming.prepare(&self.app)?.data(Asking::new(self.app.clone(), identity.clone()));
         if !may_mutate && !is_query(&mut request) {
             let error = ApiError::invalid("GET is for queries alone; send this by POST");
             return Err(error.with_status(StatusCode::METHOD_NOT_ALLOWED));

@@ -4,6 +4,7 @@
 //! parser, the writer of responses, the HTTP rules and the WebSocket protocol.
 
 mod error;
+mod fanout;
 mod guard;
 mod http;
 mod lexer;
@@ -31,6 +32,7 @@ pub fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/graphql", get(entrance).post(http::post))
         .layer(Extension(schema::build()))
+        .layer(Extension(Arc::new(fanout::Documents::default())))
         .layer(Extension(Arc::new(ws::Connections::default())))
 }
 
@@ -38,12 +40,13 @@ pub fn router() -> Router<Arc<App>> {
 async fn entrance(
     State(app): State<Arc<App>>,
     Extension(schema): Extension<schema::Schema>,
+    Extension(documents): Extension<Arc<fanout::Documents>>,
     Extension(connections): Extension<Arc<ws::Connections>>,
     caller: Result<Caller, ApiError>,
     query: RawQuery,
     request: Request,
 ) -> Response {
-    let endpoint = http::Endpoint { app, schema };
+    let endpoint = http::Endpoint { app, schema, documents };
     if ws::is_upgrade(request.headers()) {
         let by_header = caller.ok().map(|Caller(identity)| identity);
         return ws::open(endpoint, &connections, by_header, request);

@@ -1,15 +1,11 @@
 //! A GraphQL request as it comes in, on every transport, up to where the library takes it.
 
-use std::sync::Arc;
-
 use async_graphql::Variables;
 use async_graphql::parser::types::OperationType;
-use nuncio_model::Identity;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::guard::{self, Limits};
-use super::schema::{GapSlot, Request};
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -36,16 +32,11 @@ impl Incoming {
         Self { query, operation_name, variables, _extensions: None }
     }
 
-    /// Makes it ready to execute, if the document is safe to parse.
+    /// Makes it ready to execute for somebody, if the document is safe to parse.
     ///
     /// # Errors
     /// `TOO_COMPLEX`, `TOO_LARGE` or `INVALID_REQUEST`, before any parser has seen the document.
-    pub(super) fn prepare(
-        self,
-        app: &Arc<App>,
-        identity: &Arc<Identity>,
-        gap: GapSlot,
-    ) -> Result<async_graphql::Request, ApiError> {
+    pub(super) fn prepare(self, app: &App) -> Result<async_graphql::Request, ApiError> {
         guard::check(&self.query, &Limits::default())
             .map_err(|refusal| ApiError::new(refusal.code, refusal.message))?;
         let mut request =
@@ -55,7 +46,7 @@ impl Incoming {
         if !app.settings.introspection {
             request = request.disable_introspection();
         }
-        Ok(request.data(Request { app: app.clone(), identity: identity.clone(), gap }))
+        Ok(request)
     }
 }
 

@@ -43,6 +43,16 @@ pub(super) fn write(response: &Response, gap: Option<&Gap>) -> Bytes {
     out.into()
 }
 
+/// A response that was written without a gap, with one.
+pub(super) fn with_gap(response: &[u8], gap: &Gap) -> Vec<u8> {
+    let mut out = Vec::with_capacity(response.len() + 128);
+    out.extend_from_slice(response.strip_suffix(b"}").unwrap_or(response));
+    out.extend_from_slice(b",\"extensions\":{\"gap\":");
+    write_gap(&mut out, gap);
+    out.extend_from_slice(b"}}");
+    out
+}
+
 /// The errors as a JSON array, as the WebSocket message `error` carries them too.
 pub(super) fn write_errors(out: &mut Vec<u8>, errors: &[ServerError]) {
     write_list(out, errors, write_error);
@@ -184,5 +194,7 @@ mod tests {
             r#"{{"data":null,"extensions":{{"gap":{{"reason":"CURSOR_EXPIRED","from":null,"to":"{to}"}}}}}}"#
         );
         assert_eq!(sent, expected);
+        let later = with_gap(&write(&Response::new(Value::Null), None), &gap);
+        assert_eq!(String::from_utf8(later).expect("JSON is UTF-8"), expected);
     }
 }

@@ -14,6 +14,26 @@ use crate::history::HistoryPage;
 const JSON_TYPE: &str = "application/json";
 const BYTES_TYPE: &str = "application/octet-stream";
 
+/// The name of the type [`Event`].
+pub(crate) const EVENT_TYPE: &str = "Event";
+
+/// The fields of [`Event`] that are the same for everybody who may read the event. Only a subscription to nothing else
+/// is executed once for all who ask for the same: a field that depends on who is asking must never stand here.
+pub(crate) const SAME_FOR_ALL: [&str; 12] = [
+    "__typename",
+    "id",
+    "channel",
+    "type",
+    "source",
+    "subject",
+    "time",
+    "contentType",
+    "data",
+    "dataBase64",
+    "sequence",
+    "cursor",
+];
+
 /// An event as it is stored: CloudEvents 1.0 attributes with a place in its channel and in the project.
 pub(crate) struct Event(pub Arc<nuncio_model::Event>);
 

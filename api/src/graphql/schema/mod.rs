@@ -18,11 +18,14 @@ use parking_lot::Mutex;
 use super::error::of_api;
 use crate::app::App;
 use crate::auth;
+use crate::error::ApiError;
 use crate::feed::Gap;
 
+pub(crate) use event::{EVENT_TYPE, Event, SAME_FOR_ALL};
 pub(crate) use mutation::Mutation;
 pub(crate) use query::Query;
-pub(crate) use subscription::Subscription;
+pub(crate) use scalars::{Cursor, Time};
+pub(crate) use subscription::{Asked, AskedSlot, OnGap, Subscription};
 
 /// The schema, ready to execute.
 pub(crate) type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
@@ -60,6 +63,10 @@ pub(super) struct Request {
 pub(super) type GapSlot = Arc<Mutex<Option<Gap>>>;
 
 impl Request {
+    pub(super) fn new(app: Arc<App>, identity: Arc<Identity>) -> Self {
+        Self { app, identity, gap: GapSlot::default() }
+    }
+
     fn of<'a>(context: &Context<'a>) -> Result<&'a Self> {
         context.data::<Self>()
     }
@@ -74,8 +81,12 @@ impl Request {
 
     /// Reads a pattern that is to be read from, and refuses one that is wider than the rights.
     fn readable(&self, text: &str) -> Result<Arc<[Pattern]>> {
-        let pattern = Pattern::parse(text).map_err(|error| of_api(error.into()))?;
-        auth::require_pattern(&self.identity, Action::Subscribe, &pattern).map_err(of_api)?;
+        self.allowed(text).map_err(of_api)
+    }
+
+    fn allowed(&self, text: &str) -> std::result::Result<Arc<[Pattern]>, ApiError> {
+        let pattern = Pattern::parse(text)?;
+        auth::require_pattern(&self.identity, Action::Subscribe, &pattern)?;
         Ok(Arc::new([pattern]))
     }
 }
@@ -92,7 +103,7 @@ mod tests {
             "scalar DateTime",
             "scalar Cursor",
             "scalar Int64",
-            "events(channel: String!, after: Cursor, since: DateTime, last: Int, onGap: OnGap = FAIL): Event!",
+            "events(channel: String!, after: Cursor, since: DateTime, last: Int, filter: String, onGap: OnGap = FAIL): Event!",
             "history(channel: String!, after: Cursor, before: Cursor, since: DateTime, first: Int, last: Int): EventPage!",
             "channel(name: String!): Channel",
             "cursor: Cursor!",

@@ -4,14 +4,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, Result};
-use futures_util::Stream;
-use futures_util::stream::unfold;
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, empty, unfold};
+use nuncio_model::Pattern;
+use parking_lot::Mutex;
 
 use super::super::error::of_api;
+use super::super::fanout::Source;
 use super::event::Event;
 use super::scalars::{Cursor, Time};
 use super::{GapSlot, Request};
+use crate::error::ApiError;
 use crate::feed::{self, FeedError, Reader, Start};
+use crate::filter::Filter;
 
 /// How many events are taken at a time; they are the only ones held in memory for a subscription.
 const CHUNK: usize = 64;
@@ -28,9 +33,58 @@ pub(crate) enum OnGap {
     Skip,
 }
 
+impl OnGap {
+    /// The choice of this name.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        match name {
+            "FAIL" => Some(Self::Fail),
+            "SKIP" => Some(Self::Skip),
+            _ => None,
+        }
+    }
+}
+
+/// What a subscriber asked for.
+pub(crate) struct Asked {
+    /// What to listen to; the subscriber may.
+    pub(crate) patterns: Arc<[Pattern]>,
+    /// Which of the events.
+    pub(crate) filter: Option<Filter>,
+    /// Where to begin.
+    pub(crate) start: Start,
+    /// What to do where that is not possible.
+    pub(crate) on_gap: feed::OnGap,
+}
+
+/// Where the field notes what it was asked, instead of doing it.
+pub(crate) type AskedSlot = Arc<Mutex<Option<Asked>>>;
+
+impl Asked {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    /// `FORBIDDEN`, `INVALID_PATTERN`, `INVALID_FILTER`, or `INVALID_REQUEST` where two places to begin at are given.
+    pub(crate) fn parse(
+        request: &Request,
+        channel: &str,
+        (after, since, last): (Option<Cursor>, Option<Time>, Option<i32>),
+        filter: Option<&str>,
+        on_gap: Option<OnGap>,
+    ) -> std::result::Result<Self, ApiError> {
+        let patterns = request.allowed(channel)?;
+        let start =
+            Start::parse(after.map(|cursor| cursor.0), since.map(|time| time.0), last.map(i64::from))?;
+        let filter = filter.map(Filter::compile).transpose()?;
+        // An explicit null means what leaving it out means.
+        let on_gap = on_gap.unwrap_or(OnGap::Fail).into();
+        Ok(Self { patterns, filter, start, on_gap })
+    }
+}
+
 #[async_graphql::Subscription]
 impl Subscription {
     /// Stored events of a channel or pattern, then live ones, in order, each once.
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn events(
         &self,
         context: &Context<'_>,
@@ -38,25 +92,34 @@ impl Subscription {
         after: Option<Cursor>,
         since: Option<Time>,
         last: Option<i32>,
+        filter: Option<String>,
         #[graphql(default_with = "Some(OnGap::Fail)")] on_gap: Option<OnGap>,
-    ) -> Result<impl Stream<Item = Result<Event>> + use<>> {
+    ) -> Result<BoxStream<'static, Result<Event>>> {
+        // One execution for all who share it: whoever it is for has been let in before.
+        if let Some(source) = context.data_opt::<Source>() {
+            return Ok(source.clone().boxed());
+        }
         let request = Request::of(context)?;
-        let patterns = request.readable(&channel)?;
-        let start = Start::parse(after.map(|cursor| cursor.0), since.map(|time| time.0), last.map(i64::from))
+        let asked = Asked::parse(request, &channel, (after, since, last), filter.as_deref(), on_gap)
             .map_err(of_api)?;
-        // An explicit null means what leaving it out means.
-        let on_gap = on_gap.unwrap_or(OnGap::Fail).into();
+        if let Some(slot) = context.data_opt::<AskedSlot>() {
+            *slot.lock() = Some(asked);
+            return Ok(empty().boxed());
+        }
+        let Asked { patterns, filter, start, on_gap } = asked;
         let opened = request.app.feeds.open(request.project_id(), patterns, &start, on_gap).await;
         let (reader, gap) = opened.map_err(|error| of_api(error.into()))?;
         *request.gap.lock() = gap;
-        let live = Live { reader, ready: VecDeque::new(), on_gap, gap: request.gap.clone(), ended: false };
-        Ok(unfold(live, |mut live| async move { live.next().await.map(|item| (item, live)) }))
+        let (ready, gap) = (VecDeque::new(), request.gap.clone());
+        let live = Live { reader, filter, ready, on_gap, gap, ended: false };
+        Ok(unfold(live, |mut live| async move { live.next().await.map(|item| (item, live)) }).boxed())
     }
 }
 
 /// A running subscription: its reader, and the few events taken from it that are still to go out.
 struct Live {
     reader: Reader,
+    filter: Option<Filter>,
     ready: VecDeque<Arc<nuncio_model::Event>>,
     on_gap: feed::OnGap,
     gap: GapSlot,
@@ -71,7 +134,11 @@ impl Live {
                 return Some(Ok(Event(event)));
             }
             match self.reader.next(CHUNK).await {
-                Ok(chunk) => self.ready.extend(chunk.events),
+                Ok(chunk) => {
+                    let wanted =
+                        |event: &Arc<_>| self.filter.as_ref().is_none_or(|filter| filter.matches(event));
+                    self.ready.extend(chunk.events.into_iter().filter(wanted));
+                }
                 Err(FeedError::Lost(lost)) if self.on_gap == feed::OnGap::Skip => {
                     *self.gap.lock() = Some(lost.gap());
                     self.reader.skip(&lost);

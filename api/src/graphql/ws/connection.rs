@@ -1,32 +1,37 @@
 //! One connection from `connection_init` to its end.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_graphql::Response;
 use axum::http::HeaderMap;
 use nuncio_model::{Code, Identity};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::super::error;
+use super::super::fanout::{Plan, plan};
 use super::super::http::Endpoint;
 use super::super::request::Incoming;
 use super::super::response;
-use super::super::schema::GapSlot;
+use super::alone::{Alone, Output};
 use super::close::CloseReason;
-use super::operation::{Operations, Output};
-use super::protocol::{self, Action, InitPayload, Protocol};
+use super::protocol::{self, Action, InitPayload, Protocol, TAIL};
+use super::subscriptions::{FULL, Subscriptions};
 use super::wire::{End, Wire};
 use crate::app::App;
-use crate::auth::{Watch, authenticate};
+use crate::auth::{authenticate, lapsed};
+use crate::clockwork::Watched;
 use crate::cors::check_origin;
 use crate::error::ApiError;
+use crate::hub::{Bell, Cause};
 
-/// How many responses are fed before the socket is flushed and the client is listened to again.
+/// How many messages of the client, and how many responses, are taken in a turn.
 const TURN: usize = 64;
-/// At how many bytes the outgoing buffer is written before more is put into it.
-const FULL: usize = 4 << 10;
+/// How many turns are made before other connections have theirs.
+const TURNS: usize = 8;
 
 /// What is known of a connection before its first message.
 pub(super) struct Opening {
@@ -43,94 +48,129 @@ pub(super) struct Connection {
     endpoint: Endpoint,
     opening: Opening,
     protocol: Protocol,
-    operations: Operations,
+    bell: Arc<Bell>,
+    watched: Watched,
+    subscriptions: Subscriptions,
+    alone: Alone,
     /// Who is asking, since the acknowledgement.
     identity: Option<Arc<Identity>>,
-    watch: Option<Watch>,
     init_until: Instant,
     ping_at: Instant,
     goaway_at: Option<Instant>,
-}
-
-/// What a connection met next.
-enum Met {
-    Message(Result<tokio_tungstenite::tungstenite::Utf8Bytes, End>),
-    Output(Output),
-    Time,
-    Lapsed,
-    Draining,
+    causes: Vec<Cause>,
 }
 
 impl Connection {
     pub(super) fn new(endpoint: Endpoint, opening: Opening) -> Self {
         let settings = &endpoint.app.settings.sockets;
-        let protocol = Protocol::new(settings.max_operations);
-        let now = Instant::now();
-        let (init_until, ping_at) = (now + settings.init_timeout, now + settings.ping_every);
-        let operations = Operations::default();
+        let (protocol, bell) = (Protocol::new(settings.max_operations), Arc::<Bell>::default());
+        let init_until = Instant::now() + settings.init_timeout;
+        let watched = endpoint.app.clockwork.watch(&bell);
+        watched.ring_at(init_until);
         Self {
             endpoint,
             opening,
             protocol,
-            operations,
+            watched,
+            subscriptions: Subscriptions::new(bell.clone()),
+            bell,
+            alone: Alone::default(),
             identity: None,
-            watch: None,
             init_until,
-            ping_at,
+            ping_at: init_until,
             goaway_at: None,
+            causes: Vec::new(),
         }
     }
 
     /// Serves the connection to its end.
     pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, wire: &mut Wire<S>) -> End {
-        loop {
-            let (until, drain) = (self.next_time(), self.app().drain.clone());
-            let met = tokio::select! {
-                message = wire.receive() => Met::Message(message),
-                output = self.operations.next() => Met::Output(output),
-                () = sleep_until(until) => Met::Time,
-                () = lapse(&mut self.watch) => Met::Lapsed,
-                () = drain.cancelled(), if self.goaway_at.is_none() => Met::Draining,
-            };
-            if let Err(end) = self.turn(wire, met).await {
-                return end;
-            }
-        }
+        poll_fn(|context| match self.poll(wire, context) {
+            Ok(()) => Poll::Pending,
+            Err(end) => Poll::Ready(end),
+        })
+        .await
     }
 
-    /// Does what is to be done now, and flushes once.
-    async fn turn<S: AsyncRead + AsyncWrite + Unpin>(
+    /// Does all that can be done now. Each turn ends with one write of all that it made ready.
+    fn poll<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<S>,
-        met: Met,
+        context: &mut Context<'_>,
     ) -> Result<(), End> {
-        match met {
-            Met::Message(message) => self.on_message(wire, &message?).await?,
-            Met::Output(output) => {
-                self.on_output(wire, output).await?;
-                for _ in 1..TURN {
-                    let Some(output) = self.operations.ready() else { break };
-                    self.on_output(wire, output).await?;
-                }
+        for _ in 0..TURNS {
+            let more = self.turn(wire, context)?;
+            if wire.poll_flush(context)?.is_pending() || !more {
+                return Ok(());
             }
-            Met::Time => self.on_time(wire).await?,
-            Met::Lapsed => return Err(End::Close(CloseReason::Forbidden)),
-            Met::Draining => self.goaway_at = Some(Instant::now() + self.opening.goaway_after),
         }
-        wire.flush().await
+        context.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// Makes ready what there is, as far as the socket has room; whether there may be more.
+    fn turn<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        context: &mut Context<'_>,
+    ) -> Result<bool, End> {
+        self.bell.register(context.waker());
+        let mut causes = std::mem::take(&mut self.causes);
+        self.bell.take(&mut causes);
+        causes.drain(..).try_for_each(|cause| self.heed(wire, cause))?;
+        self.causes = causes;
+        let mut taken = 0;
+        while wire.pending() < FULL && taken < TURN {
+            let Poll::Ready(text) = wire.poll_receive(context) else { break };
+            self.on_message(wire, &text?)?;
+            taken += 1;
+        }
+        let mut given = 0;
+        while wire.pending() < FULL && given < TURN {
+            let Poll::Ready(output) = self.alone.poll_next(context) else { break };
+            self.on_output(wire, output)?;
+            given += 1;
+        }
+        self.subscriptions.deliver(wire);
+        // What that asked for, or anything before, may have come.
+        while let Poll::Ready(ended) = self.subscriptions.poll_arrived(context) {
+            self.protocol.finish(&ended.id);
+            send_error(wire, &ended.id, error::response(ended.error));
+        }
+        Ok(self.subscriptions.are_due() || taken == TURN || given == TURN || wire.pending() >= FULL)
     }
 
     fn app(&self) -> &Arc<App> {
         &self.endpoint.app
     }
 
-    /// When something is to be done even if nothing happens.
-    fn next_time(&self) -> Instant {
-        let first = if self.protocol.is_ready() { self.ping_at } else { self.init_until };
-        self.goaway_at.map_or(first, |goaway| goaway.min(first))
+    fn heed<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        cause: Cause,
+    ) -> Result<(), End> {
+        match cause {
+            Cause::Member(number) => self.subscriptions.rung(number),
+            Cause::Time => {
+                self.look_at_credentials()?;
+                self.on_time(wire)?;
+            }
+            Cause::Credentials => self.look_at_credentials()?,
+            Cause::Draining => {
+                let goaway = Instant::now() + self.opening.goaway_after;
+                self.goaway_at = Some(goaway);
+                self.watched.ring_at(goaway);
+            }
+        }
+        Ok(())
     }
 
-    async fn on_time<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Result<(), End> {
+    fn look_at_credentials(&self) -> Result<(), End> {
+        let lapsed = self.identity.as_ref().and_then(|identity| lapsed(self.app(), identity));
+        lapsed.map_or(Ok(()), |_| Err(End::Close(CloseReason::Forbidden)))
+    }
+
+    fn on_time<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Result<(), End> {
         let now = Instant::now();
         if self.goaway_at.is_some_and(|goaway| goaway <= now) {
             return Err(End::Close(CloseReason::GoingAway));
@@ -140,42 +180,57 @@ impl Connection {
             return if late { Err(End::Close(CloseReason::InitTimeout)) } else { Ok(()) };
         }
         if self.ping_at <= now {
-            self.ping_at = now + self.app().settings.sockets.ping_every;
-            feed(wire, r#"{"type":"ping"}"#).await?;
+            wire.push(&[br#"{"type":"ping"}"#]);
+            self.ping_later(now);
         }
         Ok(())
     }
 
-    async fn on_message<S: AsyncRead + AsyncWrite + Unpin>(
+    fn ping_later(&mut self, now: Instant) {
+        self.ping_at = now + self.app().settings.sockets.ping_every;
+        self.watched.ring_at(self.ping_at);
+    }
+
+    fn on_message<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<S>,
         text: &str,
     ) -> Result<(), End> {
         match self.protocol.receive(text) {
-            Action::None => Ok(()),
-            Action::Send(text) => feed(wire, text).await,
-            Action::Close(reason) => Err(End::Close(reason)),
-            Action::Initialise(payload) => {
-                let identity = self.admit(payload).map_err(|error| {
-                    error.log("");
-                    End::Close(CloseReason::Forbidden)
-                })?;
-                self.watch = Some(Watch::over(self.app(), identity.clone()));
-                self.identity = Some(identity);
-                self.ping_at = Instant::now() + self.app().settings.sockets.ping_every;
-                feed(wire, self.protocol.acknowledge()).await
-            }
-            Action::Stop(id) => {
-                self.operations.stop(&id);
-                Ok(())
-            }
+            Action::None => {}
+            Action::Send(text) => wire.push(&[text.as_bytes()]),
+            Action::Close(reason) => return Err(End::Close(reason)),
+            Action::Initialise(payload) => self.initialise(wire, payload)?,
+            Action::Stop(id) => self.stop(&id),
             Action::Refuse(id) => {
                 let error =
                     ApiError::new(Code::TooManyOperations, "too many operations run on this connection");
-                send_error(wire, &id, error::response(error)).await
+                send_error(wire, &id, error::response(error));
             }
-            Action::Start(id, incoming) => self.start(wire, id, incoming).await,
+            Action::Start(id, incoming) => self.start(wire, &id, incoming)?,
         }
+        Ok(())
+    }
+
+    fn initialise<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        payload: InitPayload,
+    ) -> Result<(), End> {
+        let identity = self.admit(payload).map_err(|error| {
+            error.log("");
+            End::Close(CloseReason::Forbidden)
+        })?;
+        let left = identity.expires_at.map(|end| (end - self.app().clock.now()).to_std().unwrap_or_default());
+        if let Some(left) = left {
+            self.watched.ring_at(Instant::now() + left);
+        }
+        self.identity = Some(identity);
+        // They may have been revoked since they were checked.
+        self.look_at_credentials()?;
+        self.ping_later(Instant::now());
+        wire.push(&[self.protocol.acknowledge().as_bytes()]);
+        Ok(())
     }
 
     /// Who is asking, if a page of its origin may: by the payload, else by the header of the upgrade request.
@@ -197,76 +252,60 @@ impl Connection {
         Ok(identity)
     }
 
-    async fn start<S: AsyncRead + AsyncWrite + Unpin>(
+    fn start<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<S>,
-        id: String,
+        id: &str,
         incoming: Incoming,
     ) -> Result<(), End> {
         // Operations start after the acknowledgement alone; without an identity nothing may be executed.
         let Some(identity) = self.identity.clone() else {
             return Err(End::Close(CloseReason::NotInitialised));
         };
-        let gap = GapSlot::default();
-        match incoming.prepare(&self.endpoint.app, &identity, gap.clone()) {
-            Ok(request) => {
-                self.operations.start(&id, &self.endpoint.schema, request, gap);
-                Ok(())
-            }
-            Err(error) => {
-                self.protocol.finish(&id);
-                send_error(wire, &id, error::response(error)).await
+        match plan(&self.endpoint, &identity, incoming) {
+            Ok(Plan::Shared(shared)) => self.subscriptions.start(id, &self.endpoint, &identity, shared),
+            Ok(Plan::Alone(request, gap)) => self.alone.start(id, &self.endpoint.schema, *request, gap),
+            Err(refused) => {
+                self.protocol.finish(id);
+                send_error(wire, id, *refused);
             }
         }
+        Ok(())
     }
 
-    async fn on_output<S: AsyncRead + AsyncWrite + Unpin>(
+    fn stop(&mut self, id: &str) {
+        self.subscriptions.stop(id);
+        self.alone.stop(id);
+    }
+
+    fn on_output<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<S>,
         output: Output,
     ) -> Result<(), End> {
         match output {
-            Output::Response(id, response, gap) if is_end(&response) => {
-                drop(gap);
-                self.operations.stop(&id);
+            Output::Response(id, response, _) if is_end(&response) => {
+                self.alone.stop(&id);
                 self.protocol.finish(&id);
-                send_error(wire, &id, *response).await
+                send_error(wire, &id, *response);
             }
             Output::Response(id, mut response, gap) => {
                 error::finish(&mut response);
                 let gap = gap.lock().take();
-                feed(wire, protocol::next(&id, &response::write(&response, gap.as_ref()))).await
+                let payload = response::write(&response, gap.as_ref());
+                wire.push(&[&protocol::next_head(&id), &payload, TAIL]);
             }
             Output::Done(id) => {
-                self.operations.stop(&id);
+                self.alone.stop(&id);
                 self.protocol.finish(&id);
-                feed(wire, protocol::complete(&id)).await
+                wire.push(&[&protocol::complete(&id)]);
             }
             Output::Panicked => {
                 tracing::error!("a resolver panicked");
-                Err(End::Close(CloseReason::Defect))
+                return Err(End::Close(CloseReason::Defect));
             }
         }
-    }
-}
-
-/// Puts a text into the outgoing buffer; waits while that is full.
-async fn feed<S: AsyncRead + AsyncWrite + Unpin>(
-    wire: &mut Wire<S>,
-    text: impl AsRef<[u8]>,
-) -> Result<(), End> {
-    if wire.pending() > FULL {
-        wire.flush().await?;
-    }
-    wire.push(&[text.as_ref()]);
-    Ok(())
-}
-
-/// Waits for the end of the credentials; for good where there are none yet.
-async fn lapse(watch: &mut Option<Watch>) {
-    match watch {
-        Some(watch) => drop(watch.lapse().await),
-        None => std::future::pending().await,
+        Ok(())
     }
 }
 
@@ -275,13 +314,9 @@ fn is_end(response: &Response) -> bool {
     response.data == async_graphql::Value::Null && !response.errors.is_empty()
 }
 
-async fn send_error<S: AsyncRead + AsyncWrite + Unpin>(
-    wire: &mut Wire<S>,
-    id: &str,
-    mut response: Response,
-) -> Result<(), End> {
+fn send_error<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, id: &str, mut response: Response) {
     error::finish(&mut response);
     let mut payload = Vec::with_capacity(256);
     response::write_errors(&mut payload, &response.errors);
-    feed(wire, protocol::error(id, &payload)).await
+    wire.push(&[&protocol::error_head(id), &payload, TAIL]);
 }

@@ -3,14 +3,15 @@
 //! [`protocol`] decides what a message means, without sockets; [`wire`] reads and writes frames; [`connection`] joins
 //! the two with the operations that run.
 
+mod alone;
 mod bounds;
 mod close;
 mod connection;
 mod inbound;
-mod operation;
 mod out;
 mod patience;
 mod protocol;
+mod subscriptions;
 mod tap;
 mod upgrade;
 mod wire;

@@ -159,14 +159,17 @@ impl Protocol {
     }
 }
 
-/// `{"id":…,"type":"next","payload":…}`: the payload is JSON already.
-pub(super) fn next(id: &str, payload: &[u8]) -> Vec<u8> {
-    with_payload(id, "next", payload)
+/// `{"id":…,"type":"next","payload":`, to be followed by the payload, which is JSON already, and [`TAIL`].
+pub(super) fn next_head(id: &str) -> Vec<u8> {
+    head(id, "next")
 }
 
-/// `{"id":…,"type":"error","payload":[…]}`: the payload is JSON already.
-pub(super) fn error(id: &str, payload: &[u8]) -> Vec<u8> {
-    with_payload(id, "error", payload)
+/// What ends a message with a payload.
+pub(super) const TAIL: &[u8] = b"}";
+
+/// `{"id":…,"type":"error","payload":`, to be followed as [`next_head`].
+pub(super) fn error_head(id: &str) -> Vec<u8> {
+    head(id, "error")
 }
 
 /// `{"id":…,"type":"complete"}`
@@ -178,15 +181,13 @@ pub(super) fn complete(id: &str) -> Vec<u8> {
     out
 }
 
-fn with_payload(id: &str, kind: &str, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() + id.len() + 48);
+fn head(id: &str, kind: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(id.len() + 32);
     out.extend_from_slice(b"{\"id\":");
     push_string(&mut out, id);
     out.extend_from_slice(b",\"type\":\"");
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\",\"payload\":");
-    out.extend_from_slice(payload);
-    out.push(b'}');
     out
 }
 
@@ -307,8 +308,12 @@ mod tests {
 
     #[test]
     fn frames_are_json() {
-        assert_eq!(next("a\"b", b"{}"), br#"{"id":"a\"b","type":"next","payload":{}}"#);
-        assert_eq!(error("1", b"[]"), br#"{"id":"1","type":"error","payload":[]}"#);
+        let next = [&next_head("a\"b")[..], b"{}", TAIL].concat();
+        assert_eq!(next, br#"{"id":"a\"b","type":"next","payload":{}}"#);
+        assert_eq!(
+            [&error_head("1")[..], b"[]", TAIL].concat(),
+            br#"{"id":"1","type":"error","payload":[]}"#
+        );
         assert_eq!(complete("1"), br#"{"id":"1","type":"complete"}"#);
     }
 }

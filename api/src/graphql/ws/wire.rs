@@ -114,25 +114,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// As [`Self::poll_receive`], and flushes what is pending meanwhile. It may be dropped while it waits.
-    pub(super) async fn receive(&mut self) -> Result<Utf8Bytes, End> {
-        poll_fn(|context| {
-            let received = self.poll_receive(context);
-            if received.is_pending()
-                && let Poll::Ready(Err(end)) = self.poll_flush(context)
-            {
-                return Poll::Ready(Err(end));
-            }
-            received
-        })
-        .await
-    }
-
-    /// As [`Self::poll_flush`].
-    pub(super) async fn flush(&mut self) -> Result<(), End> {
-        poll_fn(|context| self.poll_flush(context)).await
-    }
-
     /// Says why, and waits a little for the peer to say the same, so that it gets to read it.
     pub(super) async fn close(mut self, reason: CloseReason) {
         let wait = if reason == CloseReason::Stalled { STALLED_CLOSE_WAIT } else { CLOSE_WAIT };
@@ -181,6 +162,27 @@ mod tests {
     use tokio_tungstenite::tungstenite::protocol::Role;
 
     use super::*;
+
+    impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+        /// As [`Self::poll_receive`], and flushes what is pending meanwhile. It may be dropped while it waits.
+        pub(super) async fn receive(&mut self) -> Result<Utf8Bytes, End> {
+            poll_fn(|context| {
+                let received = self.poll_receive(context);
+                if received.is_pending()
+                    && let Poll::Ready(Err(end)) = self.poll_flush(context)
+                {
+                    return Poll::Ready(Err(end));
+                }
+                received
+            })
+            .await
+        }
+
+        /// As [`Self::poll_flush`].
+        pub(super) async fn flush(&mut self) -> Result<(), End> {
+            poll_fn(|context| self.poll_flush(context)).await
+        }
+    }
 
     const STALLED: Duration = Duration::from_secs(60);
     type Client = WebSocketStream<DuplexStream>;

@@ -1,13 +1,14 @@
-//! The operations that run on one connection: each gives what it has in its turn.
+//! The operations of one connection that are executed for it alone: each gives what it has in its turn.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use async_graphql::{Request, Response};
+use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{BoxStream, SelectAll, once};
-use futures_util::{FutureExt, StreamExt};
 
 use super::super::schema::{GapSlot, Schema};
 
@@ -21,16 +22,16 @@ pub(super) enum Output {
     Panicked,
 }
 
-/// The operations of a connection.
+/// The operations of a connection that nobody shares.
 ///
 /// They are polled in turn: one that always has more is put behind the others each time it gave something.
 #[derive(Default)]
-pub(super) struct Operations {
+pub(super) struct Alone {
     streams: SelectAll<BoxStream<'static, Output>>,
     handles: HashMap<Arc<str>, AbortHandle>,
 }
 
-impl Operations {
+impl Alone {
     /// Starts an operation; its id is not in use.
     pub(super) fn start(&mut self, id: &str, schema: &Schema, request: Request, gap: GapSlot) {
         let id: Arc<str> = id.into();
@@ -56,26 +57,23 @@ impl Operations {
         }
     }
 
-    /// What comes next; waits for good where nothing runs. It may be dropped while it waits.
-    pub(super) async fn next(&mut self) -> Output {
-        match self.streams.next().await {
-            Some(output) => output,
-            None => std::future::pending().await,
+    /// What comes next, once it is there.
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Output> {
+        match self.streams.poll_next_unpin(context) {
+            Poll::Ready(Some(output)) => Poll::Ready(output),
+            // Nothing runs.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
-    }
-
-    /// What is there without waiting.
-    pub(super) fn ready(&mut self) -> Option<Output> {
-        self.next().now_or_never()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::future::poll_fn;
 
     use async_graphql::{EmptyMutation, Object, Schema as AnySchema, Subscription};
-    use futures_util::{Stream, stream};
+    use futures_util::{FutureExt, Stream, stream};
 
     use super::*;
 
@@ -111,13 +109,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_stopped_operation_gives_nothing_more() {
-        let mut operations = Operations::default();
+        let mut alone = Alone::default();
         let schema = super::super::super::schema::build();
-        operations.start("1", &schema, Request::new("{ __typename }"), GapSlot::default());
-        operations.stop("1");
-        assert!(operations.ready().is_none());
-        operations.start("1", &schema, Request::new("{ __typename }"), GapSlot::default());
-        assert!(matches!(operations.next().await, Output::Response(id, ..) if &*id == "1"));
-        assert!(matches!(operations.next().await, Output::Done(_)));
+        alone.start("1", &schema, Request::new("{ __typename }"), GapSlot::default());
+        alone.stop("1");
+        assert!(poll_fn(|context| alone.poll_next(context)).now_or_never().is_none());
+        alone.start("1", &schema, Request::new("{ __typename }"), GapSlot::default());
+        assert!(
+            matches!(poll_fn(|context| alone.poll_next(context)).await, Output::Response(id, ..) if &*id == "1")
+        );
+        assert!(matches!(poll_fn(|context| alone.poll_next(context)).await, Output::Done(_)));
     }
 }

@@ -1,0 +1,85 @@
+//! One execution of a subscription, on behalf of all who share it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use async_graphql::{Request, Response, Result};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, Stream, StreamExt};
+use metrics::Counter;
+use nuncio_model::{Code, Event};
+use parking_lot::Mutex;
+
+use super::super::schema::{self, Schema};
+use super::super::{error, response};
+use crate::error::ApiError;
+
+/// A running subscription that is handed its events one by one.
+///
+/// Nobody's identity is in its request: a resolver that asks who is asking gets an error, and never another's data.
+pub(super) struct Execution {
+    source: Source,
+    responses: Mutex<BoxStream<'static, Response>>,
+    executions: Counter,
+}
+
+/// Where a shared subscription takes its events from.
+#[derive(Clone, Default)]
+pub(in crate::graphql) struct Source(Arc<Mutex<Handed>>);
+
+#[derive(Default)]
+struct Handed {
+    event: Option<Arc<Event>>,
+    waker: Option<Waker>,
+}
+
+impl Execution {
+    /// Begins to execute the document.
+    pub(super) fn new(schema: &Schema, document: &str) -> Self {
+        let source = Source::default();
+        let responses = schema.execute_stream(Request::new(document).data(source.clone()));
+        let executions = metrics::counter!("nuncio_graphql_executions_total", "for" => "group");
+        Self { source, responses: Mutex::new(responses), executions }
+    }
+
+    /// The payload of the message `next` for an event.
+    pub(super) fn payload(&self, event: &Arc<Event>) -> Bytes {
+        self.executions.increment(1);
+        let mut responses = self.responses.lock();
+        self.source.hand(event);
+        // All that an event's fields need is there, so that nothing is waited for.
+        let mut answer = responses.next().now_or_never().flatten().unwrap_or_else(|| {
+            error::response(ApiError::new(Code::Internal, "the event could not be made ready"))
+        });
+        drop(responses);
+        error::finish(&mut answer);
+        response::write(&answer, None)
+    }
+}
+
+impl Source {
+    fn hand(&self, event: &Arc<Event>) {
+        let mut handed = self.0.lock();
+        handed.event = Some(event.clone());
+        if let Some(waker) = handed.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Stream for Source {
+    type Item = Result<schema::Event>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut handed = self.0.lock();
+        match handed.event.take() {
+            Some(event) => Poll::Ready(Some(Ok(schema::Event(event)))),
+            None => {
+                handed.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

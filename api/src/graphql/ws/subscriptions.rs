@@ -1,0 +1,204 @@
+//! The subscriptions of one connection that are executed with those of others: each takes its turn at the socket.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use nuncio_model::Identity;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::super::fanout::Shared;
+use super::super::http::Endpoint;
+use super::super::response;
+use super::protocol::{self, TAIL};
+use super::wire::Wire;
+use crate::error::ApiError;
+use crate::feed::{FeedError, Gap, Member, Next, OnGap};
+use crate::hub::{Bell, Content, Page};
+
+/// At how many bytes that wait for the socket no more are added.
+pub(super) const FULL: usize = 32 << 10;
+/// About how many bytes a subscription may add before it is the turn of the next.
+const SHARE: usize = 8 << 10;
+
+/// The subscriptions of a connection.
+///
+/// None holds events of its own: what is ready for it is taken from its group when it is its turn and the socket has
+/// room. One that always has more is put behind the others each time.
+pub(super) struct Subscriptions {
+    bell: Arc<Bell>,
+    numbers: HashMap<Box<str>, u32>,
+    all: HashMap<u32, Subscription>,
+    /// The number of the next. None is used twice while anything could still come for it.
+    next: u32,
+    /// Those that have to look whether there is something for them, in turn.
+    due: VecDeque<u32>,
+    waiting: FuturesUnordered<BoxFuture<'static, Result<(u32, Arrived), Aborted>>>,
+}
+
+struct Subscription {
+    id: Box<str>,
+    /// What a message `next` begins with.
+    head: Box<[u8]>,
+    on_gap: OnGap,
+    /// To be told with the next event.
+    gap: Option<Box<Gap>>,
+    member: Option<Member>,
+    /// Stops what is waited for: the place to begin at, or a page.
+    awaited: Option<AbortHandle>,
+}
+
+enum Arrived {
+    Opened(Result<(Member, Option<Gap>), FeedError>),
+    Page(Result<Arc<Page>, FeedError>),
+}
+
+/// A subscription that has ended with an error.
+pub(super) struct Ended {
+    pub(super) id: Box<str>,
+    pub(super) error: ApiError,
+}
+
+impl Subscriptions {
+    /// No subscriptions; the bell rings for those that will be.
+    pub(super) fn new(bell: Arc<Bell>) -> Self {
+        let (numbers, all, due) = (HashMap::new(), HashMap::new(), VecDeque::new());
+        Self { bell, numbers, all, next: 0, due, waiting: FuturesUnordered::new() }
+    }
+
+    /// Starts one; its id is not in use.
+    pub(super) fn start(&mut self, id: &str, endpoint: &Endpoint, identity: &Identity, shared: Shared) {
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        let (feeds, project, bell) = (endpoint.app.feeds.clone(), identity.project, self.bell.clone());
+        let (endpoint, on_gap) = (endpoint.clone(), shared.asked.on_gap);
+        let awaited = self.wait(number, async move {
+            let (key, start) = (shared.key(), (&shared.asked.start, on_gap));
+            let opened = feeds.join(project, &key, || shared.render(&endpoint), start, (&bell, number)).await;
+            Arrived::Opened(opened)
+        });
+        let head = protocol::next_head(id).into();
+        let subscription =
+            Subscription { id: id.into(), head, on_gap, gap: None, member: None, awaited: Some(awaited) };
+        self.numbers.insert(id.into(), number);
+        self.all.insert(number, subscription);
+    }
+
+    /// Stops one: nothing more comes of it.
+    pub(super) fn stop(&mut self, id: &str) {
+        if let Some(number) = self.numbers.remove(id) {
+            self.all.remove(&number);
+        }
+    }
+
+    /// There is something for the subscription of this number.
+    pub(super) fn rung(&mut self, number: u32) {
+        self.due.push_back(number);
+    }
+
+    /// Takes what was waited for and has come; one that ended, if one did.
+    pub(super) fn poll_arrived(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
+        while let Poll::Ready(Some(arrived)) = self.waiting.poll_next_unpin(context) {
+            let Ok((number, arrived)) = arrived else { continue };
+            if let Err(error) = self.arrive(number, arrived)
+                && let Some(subscription) = self.all.remove(&number)
+            {
+                self.numbers.remove(&subscription.id);
+                return Poll::Ready(Ended { id: subscription.id.clone(), error: error.into() });
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Gives each its turn until the socket has no room or nothing is left.
+    pub(super) fn deliver<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) {
+        while wire.pending() < FULL {
+            let Some(number) = self.due.pop_front() else { return };
+            let Some(subscription) = self.all.get_mut(&number) else { continue };
+            match subscription.deliver(wire) {
+                Some(Next::More) => self.due.push_back(number),
+                Some(Next::Behind) => self.fetch(number),
+                Some(Next::Idle) | None => {}
+            }
+        }
+    }
+
+    /// Whether any has to have its turn.
+    pub(super) fn are_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    fn arrive(&mut self, number: u32, arrived: Arrived) -> Result<(), FeedError> {
+        let Some(subscription) = self.all.get_mut(&number) else { return Ok(()) };
+        subscription.awaited = None;
+        match arrived {
+            Arrived::Opened(opened) => {
+                let (member, gap) = opened?;
+                subscription.gap = gap.map(Box::new);
+                subscription.member = Some(member);
+            }
+            Arrived::Page(page) => subscription.turn_to(page)?,
+        }
+        self.due.push_back(number);
+        Ok(())
+    }
+
+    fn fetch(&mut self, number: u32) {
+        let member = self.all.get(&number).and_then(|subscription| subscription.member.as_ref());
+        let Some(page) = member.map(Member::fetch) else { return };
+        let awaited = self.wait(number, page.map(Arrived::Page));
+        if let Some(subscription) = self.all.get_mut(&number) {
+            subscription.awaited = Some(awaited);
+        }
+    }
+
+    fn wait(&mut self, number: u32, arrived: impl Future<Output = Arrived> + Send + 'static) -> AbortHandle {
+        let (handle, registration) = AbortHandle::new_pair();
+        let arrived = arrived.map(move |arrived| (number, arrived));
+        self.waiting.push(Abortable::new(arrived, registration).boxed());
+        handle
+    }
+}
+
+impl Subscription {
+    /// Takes its share of what is ready; nothing where something is waited for first.
+    fn deliver<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Option<Next> {
+        if self.awaited.is_some() {
+            return None;
+        }
+        let enough = (wire.pending() + SHARE).min(FULL);
+        let (head, gap) = (&self.head, &mut self.gap);
+        Some(self.member.as_mut()?.take(|entry| {
+            // Groups of GraphQL make nothing else.
+            let Content::Text(payload) = &entry.content else { return true };
+            match gap.take() {
+                None => wire.push(&[head, payload, TAIL]),
+                Some(gap) => wire.push(&[head, &response::with_gap(payload, &gap), TAIL]),
+            }
+            wire.pending() < enough
+        }))
+    }
+
+    fn turn_to(&mut self, page: Result<Arc<Page>, FeedError>) -> Result<(), FeedError> {
+        let Some(member) = &mut self.member else { return Ok(()) };
+        match page.and_then(|page| member.turn_to(page)) {
+            Err(FeedError::Lost(lost)) if self.on_gap == OnGap::Skip => {
+                self.gap = Some(Box::new(lost.gap()));
+                member.skip(&lost);
+                Ok(())
+            }
+            turned => turned,
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(awaited) = &self.awaited {
+            awaited.abort();
+        }
+    }
+}
