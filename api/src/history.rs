@@ -50,7 +50,7 @@ pub async fn of_channel(
     if sse::is_wanted(&parts.headers) {
         let StreamCaller(identity) = StreamCaller::from_request_parts(&mut parts, &app).await?;
         let (pattern, reading) = (Pattern::parse(&channel)?, Reading::parse(parts.uri.query())?);
-        return sse::open(&app, &identity, &parts.headers, reading, vec![pattern]);
+        return sse::open(&app, &identity, &parts, reading, vec![pattern]);
     }
     let Caller(identity) = Caller::from_request_parts(&mut parts, &app).await?;
     let pattern = Pattern::parse(&channel)?;

@@ -1,9 +1,11 @@
 //! The accept loop: what a stranger can do to a connection before anything knows who it is.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::app::ApiSettings;
+use crate::sse::Handover;
 use crate::stall::StallGuard;
 
 /// How long a client may take to send a request's head; also how long an idle connection is kept.
@@ -50,7 +53,8 @@ pub async fn serve(
                 Some(seat) => {
                     let socket = Socket { socket, peer, seat };
                     let patience = settings.stalled + CLOSING;
-                    connections.spawn(socket.serve(router.clone(), patience, shutdown.clone()));
+                    let tasks = connections.clone();
+                    connections.spawn(socket.serve(router.clone(), patience, shutdown.clone(), tasks));
                 }
                 None => metrics::counter!("nuncio_connections_refused_total").increment(1),
             },
@@ -76,33 +80,47 @@ struct Socket {
 }
 
 impl Socket {
-    async fn serve(self, router: Router, stalled: Duration, shutdown: CancellationToken) {
+    async fn serve(self, router: Router, stalled: Duration, shutdown: CancellationToken, tasks: TaskTracker) {
         let Self { socket, peer, seat } = self;
         // Small frames go out at once; without it they wait for the peer's acknowledgement of the one before. A socket
         // that refuses this is closed already, which the first read tells.
         let _ = socket.set_nodelay(true);
+        let handover = Handover::default();
+        let offered = handover.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(offered.clone());
             router.clone().oneshot(request)
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(Below::new(StallGuard::new(socket, stalled, seat)), service)
+            .serve_connection(Below::new(StallGuard::new(socket, stalled, seat, handover.clone())), service)
             .with_upgrades();
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let mut draining = false;
+        let mut shutdown = pin!(shutdown.cancelled());
+        let served = poll_fn(|context| {
+            if !draining && shutdown.as_mut().poll(context).is_ready() {
+                draining = true;
+                Pin::new(&mut connection).graceful_shutdown();
             }
-        };
-        // A connection that breaks is ordinary; whoever was served by it has noticed.
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection broke");
+            match (Pin::new(&mut connection).poll(context), handover.take()) {
+                (Poll::Ready(ended), _) => Poll::Ready(Err(ended)),
+                (Poll::Pending, Some(session)) => Poll::Ready(Ok(session)),
+                (Poll::Pending, None) => Poll::Pending,
+            }
+        });
+        match served.await {
+            Ok(session) => {
+                let Some(parts) = connection.into_parts() else { return };
+                let (socket, seat) = parts.io.into_inner().into_parts();
+                tasks.spawn(session.serve(socket, seat));
+            }
+            // A connection that breaks is ordinary; whoever was served by it has noticed.
+            Err(Err(error)) => tracing::debug!(%error, "a connection broke"),
+            Err(Ok(())) => {}
         }
     }
 }

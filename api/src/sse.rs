@@ -2,13 +2,19 @@
 //!
 //! Once a stream is open nothing about a cursor ends it: an EventSource that meets a 4xx never comes back.
 
+mod form;
 mod frame;
+mod framing;
+mod handover;
+mod out;
 mod session;
+mod timing;
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use nuncio_model::{Action, Identity, Pattern};
@@ -19,7 +25,12 @@ use crate::error::ApiError;
 use crate::feed::Start;
 use crate::openapi::Problem;
 use crate::query::Reading;
-use session::Session;
+use form::Form;
+use framing::Framing;
+use handover::Opening;
+
+pub(crate) use handover::Handover;
+pub(crate) use session::Session;
 
 /// The media type of streams.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
@@ -48,12 +59,12 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub async fn of_channels(
     State(app): State<Arc<App>>,
     StreamCaller(identity): StreamCaller,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let reading = Reading::parse(query.as_deref())?;
+    let (parts, _) = request.into_parts();
+    let reading = Reading::parse(parts.uri.query())?;
     let patterns = reading.patterns()?;
-    open(&app, &identity, &headers, reading, patterns)
+    open(&app, &identity, &parts, reading, patterns)
 }
 
 /// Opens the stream, if all of it may be read.
@@ -63,23 +74,29 @@ pub async fn of_channels(
 pub(crate) fn open(
     app: &Arc<App>,
     identity: &Arc<Identity>,
-    headers: &HeaderMap,
+    request: &Parts,
     reading: Reading,
     patterns: Vec<Pattern>,
 ) -> Result<Response, ApiError> {
     for pattern in &patterns {
         auth::require_pattern(identity, Action::Subscribe, pattern)?;
     }
-    let typed = reading.typed;
-    let start = start(headers, reading)?;
-    let session = Session::new(app.clone(), identity.clone(), patterns.into(), start, typed);
+    let no_socket = || ApiError::internal("a stream was asked for by another way than this server");
+    let handover = request.extensions.get::<Handover>().ok_or_else(no_socket)?.clone();
+    let form = Form { typed: reading.typed, framing: Framing::of(request.version), filter: None };
+    let start = start(&request.headers, reading)?;
+    let (app, identity, patterns) = (app.clone(), identity.clone(), patterns.into());
+    let hello = frame::hello(app.settings.reconnect);
+    let body = Opening::new(hello, handover, Session { app, identity, patterns, form, start });
     let fields = [
         (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+        // Nothing else is answered on a connection that a stream has taken over.
+        (header::CONNECTION, HeaderValue::from_static("close")),
         // nginx would otherwise hold events back until its buffer is full.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    Ok((fields, Body::from_stream(session.into_stream())).into_response())
+    Ok((fields, Body::new(body)).into_response())
 }
 
 /// Where the stream begins. A client that was cut sends its first query again, and how far it came in the header.

@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use crate::sse::Handover;
+
 /// Fails a write that has waited for the whole time without a single byte being taken.
 ///
 /// A slow reader is never dropped while it takes something; one that takes nothing would keep its memory for good.
@@ -19,13 +21,14 @@ pub(crate) struct StallGuard<S> {
     socket: TcpStream,
     seat: S,
     patience: Duration,
+    handover: Handover,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> StallGuard<S> {
-    pub(crate) fn new(socket: TcpStream, patience: Duration, seat: S) -> Self {
-        Self { socket, seat, patience, waiting: None }
+    pub(crate) fn new(socket: TcpStream, patience: Duration, seat: S, handover: Handover) -> Self {
+        Self { socket, seat, patience, handover, waiting: None }
     }
 
     /// The socket and its seat, for whoever watches over the socket from now on.
@@ -76,7 +79,10 @@ impl<S: Unpin> AsyncWrite for StallGuard<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        // HTTP flushes the socket when it has written all that it had.
+        self.handover.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -48,17 +48,16 @@ struct Goaway {
 }
 
 /// The stream ends and should be opened again, after the time in `retry:`.
-pub(super) fn goaway(reason: &'static str, reconnect: Duration) -> Bytes {
-    let mut out = format!("retry: {}\n", reconnect.as_millis()).into_bytes();
-    control(&mut out, "nuncio.goaway", None, &Goaway { reason });
-    out.into()
+pub(super) fn goaway(out: &mut Vec<u8>, reason: &'static str, reconnect: Duration) {
+    out.extend_from_slice(format!("retry: {}\n", reconnect.as_millis()).as_bytes());
+    control(out, "nuncio.goaway", None, &Goaway { reason });
 }
 
 /// A sign of life. With a place: a bare id, which moves an EventSource on without an event.
-pub(super) fn beat(moved_to: Option<Cursor>) -> Bytes {
+pub(super) fn beat(out: &mut Vec<u8>, moved_to: Option<Cursor>) {
     match moved_to {
-        Some(cursor) => format!(":\nid: {cursor}\n\n").into(),
-        None => Bytes::from_static(b":\n\n"),
+        Some(cursor) => out.extend_from_slice(format!(":\nid: {cursor}\n\n").as_bytes()),
+        None => out.extend_from_slice(b":\n\n"),
     }
 }
 
@@ -146,6 +145,6 @@ mod tests {
                 "event: nuncio.gap\ndata: {{\"reason\":\"CURSOR_EXPIRED\",\"from\":null,\"to\":\"{CURSOR}\"}}\n\n"
             )
         );
-        assert_eq!(beat(Some(CURSOR)), format!(":\nid: {CURSOR}\n\n"));
+        assert_eq!(text(|out| beat(out, Some(CURSOR))), format!(":\nid: {CURSOR}\n\n"));
     }
 }

@@ -1,181 +1,291 @@
 //! One open stream: what it sends next.
 
-use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream::{self, Stream};
-use nuncio_model::{Cursor, Identity, Pattern, ProjectId};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use nuncio_model::{Cursor, Identity, Pattern};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::form::Form;
 use super::frame;
+use super::framing::Framing;
+use super::out::Out;
+use super::timing::Timing;
 use crate::app::App;
-use crate::auth::{Lapse, Watch};
+use crate::auth::{Lapse, lapsed};
 use crate::error::ApiError;
-use crate::feed::{Chunk, FeedError, OnGap, Reader, Start};
+use crate::feed::{FeedError, Gap, Member, Next, OnGap, Start};
+use crate::hub::{Bell, Cause, Content, Page};
+use crate::server::Seat;
 
-/// How many events are taken at once; what they take in memory is bounded by the size of an event.
-const CHUNK_EVENTS: usize = 64;
+/// How many bytes of events are taken at once; the last one may go beyond.
+const TURN_BYTES: usize = 64 << 10;
 /// Over how long clients are asked to spread their coming back when this node stops.
 const SPREAD: std::ops::Range<u64> = 500..5_000;
 
-/// An open stream.
-pub(super) struct Session {
+/// A stream that was asked for.
+pub(crate) struct Session {
+    pub(super) app: Arc<App>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) patterns: Arc<[Pattern]>,
+    pub(super) form: Form,
+    pub(super) start: Start,
+}
+
+/// A stream that has its socket: the task that serves one reader.
+///
+/// The reader keeps a place in its group and what of [`TURN_BYTES`] its socket has not taken; a slow one reads on from
+/// the log at its own pace.
+pub(crate) struct Stream {
     app: Arc<App>,
-    project: ProjectId,
-    watch: Watch,
-    patterns: Arc<[Pattern]>,
-    typed: bool,
-    start: Start,
-    phase: Phase,
+    identity: Arc<Identity>,
+    bell: Arc<Bell>,
+    /// What the bell rang for, kept for its memory.
+    causes: Vec<Cause>,
+    timing: Timing,
+    framing: Framing,
+    resuming: bool,
+    member: Option<Member>,
+    step: Step,
     /// The last place that the client was told.
     told: Option<Cursor>,
-    beat_at: Instant,
+    out: Out<TcpStream>,
+    /// Counts among all connections for as long as the socket is open.
+    _seat: Seat,
 }
 
-enum Phase {
-    /// Nothing has been sent.
-    New,
+type Joined = Result<(Member, Option<Gap>), FeedError>;
+
+/// What is done next, once the socket has taken all that there was.
+enum Step {
     /// The place to begin at is being looked for.
-    Starting,
-    /// Events are sent as they come.
-    Live(Box<Reader>),
+    Join(BoxFuture<'static, Joined>),
+    /// There may be events.
+    Take,
+    /// A page of older events is being looked for.
+    Fetch(BoxFuture<'static, Result<Arc<Page>, FeedError>>),
+    /// There is nothing until the bell rings.
+    Wait,
     /// Nothing more is sent.
-    Over,
-}
-
-/// What a live stream met next.
-enum Met {
-    Draining,
-    Lapsed(Lapse),
-    Quiet,
-    Chunk(Result<Chunk, FeedError>),
+    End,
 }
 
 impl Session {
-    pub(super) fn new(
-        app: Arc<App>,
-        identity: Arc<Identity>,
-        patterns: Arc<[Pattern]>,
-        start: Start,
-        typed: bool,
-    ) -> Self {
-        let beat_at = Instant::now() + app.settings.keep_alive;
-        let (project, watch) = (identity.project, Watch::over(&app, identity));
-        Self { app, project, watch, patterns, typed, start, phase: Phase::New, told: None, beat_at }
-    }
-
-    /// The bytes of the stream. It is asked for more only when the socket has taken what there was: a slow reader
-    /// keeps one chunk in memory and reads on from the log at its own pace.
-    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-        stream::unfold(self, |mut session| async move {
-            let bytes = session.turn().await?;
-            session.beat_at = Instant::now() + session.app.settings.keep_alive;
-            Some((Ok(bytes), session))
-        })
-    }
-
-    /// The next bytes; none at the end.
-    async fn turn(&mut self) -> Option<Bytes> {
-        loop {
-            let bytes = match &mut self.phase {
-                Phase::New => {
-                    self.phase = Phase::Starting;
-                    Some(frame::hello(self.app.settings.reconnect))
-                }
-                Phase::Starting => Some(self.begin().await),
-                Phase::Live(_) => self.live().await,
-                Phase::Over => return None,
-            };
-            if bytes.is_some() {
-                return bytes;
-            }
+    /// Goes on with the socket alone.
+    pub(crate) fn serve(self, socket: TcpStream, seat: Seat) -> Stream {
+        let Self { app, identity, patterns, form, start } = self;
+        let bell = Arc::new(Bell::default());
+        let timing = Timing::new(app.clockwork.watch(&bell), app.settings.keep_alive, app.settings.stalled);
+        if let Some(end) = identity.expires_at {
+            timing.ring_at(Instant::now() + (end - app.clock.now()).to_std().unwrap_or_default());
         }
-    }
-
-    /// Finds the place to begin at. While the database is away, signs of life are sent, and it is looked for again.
-    async fn begin(&mut self) -> Bytes {
-        let (app, project) = (self.app.clone(), self.project);
-        let open = app.feeds.open(project, self.patterns.clone(), &self.start, OnGap::Skip);
-        let opened = tokio::select! {
-            biased;
-            () = app.drain.cancelled() => return self.go_away("DRAINING"),
-            lapse = self.watch.lapse() => return self.go_away(reason_of(lapse)),
-            () = tokio::time::sleep_until(self.beat_at) => return frame::beat(None),
-            opened = open => opened,
+        // They may have been revoked since they were checked.
+        bell.ring(Cause::Credentials);
+        let (framing, resuming) = (form.framing, matches!(start, Start::After(_)));
+        let (feeds, project, group, heard) =
+            (app.feeds.clone(), identity.project, form.group(patterns), bell.clone());
+        let join = async move {
+            feeds.join(project, &group, || form.render(), (&start, OnGap::Skip), (&heard, 0)).await
         };
-        match opened {
-            Ok((reader, gap)) => {
-                let resumed = matches!(self.start, Start::After(_)) && gap.is_none();
-                // Also with a gap this is where the reader is: events that are left inside the gap are still to come.
-                let place = reader.cursor();
-                let mut out = Vec::with_capacity(256);
-                frame::ready(&mut out, place, resumed, gap.as_ref());
-                gap.iter().for_each(|gap| frame::gap(&mut out, gap));
-                self.told = Some(place);
-                self.phase = Phase::Live(Box::new(reader));
-                out.into()
-            }
-            Err(error) => self.fail(error),
+        Stream {
+            app,
+            identity,
+            bell,
+            causes: Vec::new(),
+            timing,
+            framing,
+            resuming,
+            member: None,
+            step: Step::Join(join.boxed()),
+            told: None,
+            out: Out::new(socket),
+            _seat: seat,
         }
     }
+}
 
-    /// Waits for what comes next on a live stream; none where that is nothing to send.
-    async fn live(&mut self) -> Option<Bytes> {
-        match self.meet().await {
-            Met::Draining => Some(self.go_away("DRAINING")),
-            Met::Lapsed(lapse) => Some(self.go_away(reason_of(lapse))),
-            Met::Quiet => Some(self.beat()),
-            Met::Chunk(Ok(chunk)) => self.events(&chunk),
-            Met::Chunk(Err(FeedError::Lost(lost))) => {
-                let Phase::Live(reader) = &mut self.phase else { return None };
-                reader.skip(&lost);
+impl Future for Stream {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let stream = self.get_mut();
+        stream.bell.register(context.waker());
+        stream.heed();
+        if stream.out.has_left(context) {
+            return Poll::Ready(());
+        }
+        while ready!(stream.turn(context)).is_some() {}
+        Poll::Ready(())
+    }
+}
+
+impl Stream {
+    /// Looks at what the bell has rung for.
+    fn heed(&mut self) {
+        let mut causes = std::mem::take(&mut self.causes);
+        self.bell.take(&mut causes);
+        for cause in causes.drain(..) {
+            match cause {
+                Cause::Member(_) if matches!(self.step, Step::Wait) => self.step = Step::Take,
+                // It is taken from as soon as it can be.
+                Cause::Member(_) => {}
+                Cause::Draining => self.go_away("DRAINING"),
+                Cause::Credentials => self.check_credentials(),
+                Cause::Time => {
+                    self.check_credentials();
+                    if self.timing.is_silent() {
+                        self.beat();
+                    }
+                }
+            }
+        }
+        self.causes = causes;
+    }
+
+    /// One step; none where the stream is over.
+    fn turn(&mut self, context: &mut Context<'_>) -> Poll<Option<()>> {
+        while !self.out.is_empty() {
+            match self.out.poll_write(context) {
+                Poll::Ready(Ok(_)) => self.timing.taken(),
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Pending => return self.wait_for_reader(),
+            }
+        }
+        match &mut self.step {
+            Step::Join(join) => {
+                let joined = ready!(join.poll_unpin(context));
+                self.begin(joined);
+            }
+            Step::Take => self.take(),
+            Step::Fetch(fetch) => {
+                let fetched = ready!(fetch.poll_unpin(context));
+                self.turn_to(fetched);
+            }
+            Step::Wait => return Poll::Pending,
+            Step::End => {
+                let _ = ready!(self.out.poll_shutdown(context));
+                return Poll::Ready(None);
+            }
+        }
+        Poll::Ready(Some(()))
+    }
+
+    /// The socket takes nothing now. A reader may be slow; one that takes nothing at all for long is left.
+    fn wait_for_reader(&mut self) -> Poll<Option<()>> {
+        self.timing.waits();
+        if !self.timing.is_stalled() {
+            return Poll::Pending;
+        }
+        metrics::counter!("nuncio_stalled_connections_total").increment(1);
+        Poll::Ready(None)
+    }
+
+    /// Tells where the stream begins.
+    fn begin(&mut self, joined: Joined) {
+        let (member, gap) = match joined {
+            Ok(joined) => joined,
+            Err(error) => return self.fail(error),
+        };
+        // Also with a gap this is where the reader is: events that are left inside the gap are still to come.
+        let place = member.cursor();
+        let mut out = Vec::with_capacity(256);
+        frame::ready(&mut out, place, self.resuming && gap.is_none(), gap.as_ref());
+        gap.iter().for_each(|gap| frame::gap(&mut out, gap));
+        self.send(out);
+        self.told = Some(place);
+        self.member = Some(member);
+        self.step = Step::Take;
+    }
+
+    /// Takes the events that are there.
+    fn take(&mut self) {
+        // The bell may ring a little late for this, and no event may go out by then.
+        if self.identity.expires_at.is_some_and(|end| end <= self.app.clock.now()) {
+            return self.go_away(reason_of(Lapse::Expired));
+        }
+        let Some(member) = &mut self.member else { return };
+        let (out, mut bytes, mut last) = (&mut self.out, 0, None);
+        let next = member.take(|entry| {
+            if let Content::Text(frame) = &entry.content {
+                bytes += frame.len();
+                out.push(frame.clone());
+            }
+            last = Some(entry.position);
+            bytes < TURN_BYTES
+        });
+        if let Some(position) = last {
+            self.told = Some(Cursor { position, ..member.cursor() });
+        }
+        self.step = match next {
+            Next::Idle => Step::Wait,
+            Next::More => Step::Take,
+            Next::Behind => Step::Fetch(member.fetch().boxed()),
+        };
+    }
+
+    fn turn_to(&mut self, fetched: Result<Arc<Page>, FeedError>) {
+        let Some(member) = &mut self.member else { return };
+        match fetched.and_then(|page| member.turn_to(page)) {
+            Ok(()) => {}
+            Err(FeedError::Lost(lost)) => {
+                member.skip(&lost);
                 let mut out = Vec::with_capacity(128);
                 frame::gap(&mut out, &lost.gap());
-                Some(out.into())
+                self.send(out);
             }
-            Met::Chunk(Err(error)) => Some(self.fail(error)),
+            Err(error) => return self.fail(error),
+        }
+        self.step = Step::Take;
+    }
+
+    /// A sign of life; one that waits to be written already is enough.
+    fn beat(&mut self) {
+        // Events of other channels move a place on, and ring for nobody.
+        if matches!(self.step, Step::Wait) {
+            self.take();
+        }
+        if !self.out.is_empty() || matches!(self.step, Step::End) {
+            return;
+        }
+        let here = self.member.as_ref().map(Member::cursor);
+        let moved = here.filter(|here| self.told != Some(*here));
+        self.told = here.or(self.told);
+        let mut out = Vec::new();
+        frame::beat(&mut out, moved);
+        self.send(out);
+    }
+
+    fn check_credentials(&mut self) {
+        if let Some(lapse) = lapsed(&self.app, &self.identity) {
+            self.go_away(reason_of(lapse));
         }
     }
 
-    async fn meet(&mut self) -> Met {
-        let Phase::Live(reader) = &mut self.phase else { return Met::Draining };
-        tokio::select! {
-            biased;
-            () = self.app.drain.cancelled() => Met::Draining,
-            lapse = self.watch.lapse() => Met::Lapsed(lapse),
-            chunk = reader.next(CHUNK_EVENTS) => Met::Chunk(chunk),
-            () = tokio::time::sleep_until(self.beat_at) => Met::Quiet,
+    /// Ends the stream, as soon as the reader has taken what it is being sent.
+    fn go_away(&mut self, reason: &'static str) {
+        if matches!(self.step, Step::End) {
+            return;
         }
-    }
-
-    fn events(&mut self, chunk: &Chunk) -> Option<Bytes> {
-        let last = chunk.events.last()?;
-        let mut out = Vec::with_capacity(512 * chunk.events.len());
-        for event in &chunk.events {
-            frame::event(&mut out, event, self.typed);
-        }
-        self.told = Some(last.cursor());
-        Some(out.into())
-    }
-
-    fn beat(&mut self) -> Bytes {
-        let Phase::Live(reader) = &self.phase else { return frame::beat(None) };
-        let here = reader.cursor();
-        let moved = self.told.replace(here) != Some(here);
-        frame::beat(moved.then_some(here))
-    }
-
-    fn go_away(&mut self, reason: &'static str) -> Bytes {
-        self.phase = Phase::Over;
-        frame::goaway(reason, Duration::from_millis(rand::random_range(SPREAD)))
+        let mut out = Vec::with_capacity(96);
+        frame::goaway(&mut out, reason, Duration::from_millis(rand::random_range(SPREAD)));
+        self.send(out);
+        self.out.push(self.framing.end());
+        (self.step, self.member) = (Step::End, None);
     }
 
     /// A defect of ours ends the stream: the client comes back, to another node perhaps.
-    fn fail(&mut self, error: FeedError) -> Bytes {
+    fn fail(&mut self, error: FeedError) {
         ApiError::from(error).log("stream");
-        self.go_away("INTERNAL")
+        self.go_away("INTERNAL");
+    }
+
+    fn send(&mut self, frames: Vec<u8>) {
+        self.out.push(self.framing.wrap(frames));
     }
 }
 

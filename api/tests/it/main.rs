@@ -12,4 +12,5 @@ mod problems;
 mod publishing;
 mod redrive;
 mod sse;
+mod sse_socket;
 mod surface;

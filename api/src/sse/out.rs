@@ -1,0 +1,131 @@
+//! What is on its way to one reader.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How many pieces are written at once.
+const MOST_PIECES: usize = 64;
+/// How many places for pieces are kept while there are none.
+const IDLE_PIECES: usize = 4;
+
+/// The pieces that a socket has not taken yet. They are shared with other readers, and never copied.
+#[derive(Debug)]
+pub(super) struct Out<S> {
+    socket: S,
+    pieces: VecDeque<Bytes>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Out<S> {
+    pub(super) fn new(socket: S) -> Self {
+        Self { socket, pieces: VecDeque::new() }
+    }
+
+    /// Whether the socket has taken everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Puts a piece behind the others.
+    pub(super) fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.pieces.push_back(piece);
+        }
+    }
+
+    /// Writes as much as the socket takes at once, and tells how much that was. There must be something.
+    pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let socket = Pin::new(&mut self.socket);
+        let taken = if let [piece] = self.pieces.as_slices().0
+            && self.pieces.len() == 1
+        {
+            ready!(socket.poll_write(context, piece))?
+        } else {
+            let mut slices = [IoSlice::new(&[]); MOST_PIECES];
+            let count = slices
+                .iter_mut()
+                .zip(&self.pieces)
+                .map(|(slice, piece)| *slice = IoSlice::new(piece))
+                .count();
+            ready!(socket.poll_write_vectored(context, &slices[..count]))?
+        };
+        if taken == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.advance(taken);
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Whether the reader has left. What it sends is dropped: it has nothing to say.
+    pub(super) fn has_left(&mut self, context: &mut Context<'_>) -> bool {
+        let mut bytes = [0; 64];
+        loop {
+            let mut read = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.socket).poll_read(context, &mut read) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+                Poll::Ready(_) => return true,
+            }
+        }
+    }
+
+    /// Tells the reader that nothing more comes.
+    pub(super) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    fn advance(&mut self, mut taken: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            if taken < piece.len() {
+                piece.advance(taken);
+                return;
+            }
+            taken -= piece.len();
+            self.pieces.pop_front();
+        }
+        if self.pieces.capacity() > IDLE_PIECES {
+            self.pieces = VecDeque::with_capacity(IDLE_PIECES);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_go_out_whole_and_in_order_whatever_the_socket_takes_at_once() {
+        let (near, mut far) = duplex(7);
+        let mut out = Out::new(near);
+        let pieces: Vec<Bytes> = (0..200).map(|n| vec![n as u8; n % 23].into()).collect();
+        let expected = pieces.concat();
+        pieces.into_iter().for_each(|piece| out.push(piece));
+        let write = async {
+            while !out.is_empty() {
+                poll_fn(|context| out.poll_write(context)).await.expect("it is open");
+            }
+            assert!(out.pieces.capacity() <= IDLE_PIECES);
+        };
+        let mut read = vec![0; expected.len()];
+        let (_, got) = tokio::join!(write, far.read_exact(&mut read));
+        assert!(got.is_ok() && read == expected);
+    }
+
+    #[tokio::test]
+    async fn what_a_reader_sends_is_dropped_and_its_leaving_is_seen() {
+        let (near, mut far) = duplex(1_000);
+        let mut out = Out::new(near);
+        far.write_all(&[0; 500]).await.expect("it is open");
+        assert!(!poll_fn(|context| Poll::Ready(out.has_left(context))).await);
+        drop(far);
+        assert!(poll_fn(|context| Poll::Ready(out.has_left(context))).await);
+    }
+}
