@@ -41,14 +41,25 @@ struct Compiled {
 }
 
 impl Filter {
-    /// Compiles an expression. This takes up to some milliseconds for long ones: keep the result.
+    /// Compiles an expression. This takes some milliseconds where one is made to take long: keep the result.
     ///
     /// # Errors
     /// `INVALID_FILTER`, with the line and column (from 1) of what is wrong.
     pub fn compile(text: &str) -> Result<Self, ApiError> {
-        let text = text.trim();
-        let (expression, plan) = compile(text).map_err(|wrong| wrong.into_api())?;
-        Ok(Self(Arc::new(Compiled { text: text.to_owned(), expression, plan })))
+        Self::parse(text).map_err(|message| {
+            ApiError::new(Code::InvalidFilter, format!("the filter is not good: {message}"))
+                .field("filter", message)
+        })
+    }
+
+    /// The same, for whoever gathers all that is wrong with a request.
+    ///
+    /// # Errors
+    /// With the line, the column and what is wrong there.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let compiled = compile(text)
+            .map_err(|Wrong { line, column, message }| format!("line {line}, column {column}: {message}"))?;
+        Ok(Self(Arc::new(compiled)))
     }
 
     /// The text, without the space around it: equal texts are equal filters.
@@ -111,15 +122,9 @@ impl Wrong {
         let column = before[line_start..].chars().count() + 1;
         Self { line, column, message: message.into() }
     }
-
-    fn into_api(self) -> ApiError {
-        let message = format!("line {}, column {}: {}", self.line, self.column, self.message);
-        ApiError::new(Code::InvalidFilter, format!("the filter is not good: {message}"))
-            .field("filter", message)
-    }
 }
 
-fn compile(text: &str) -> Result<(Expression, Plan), Wrong> {
+fn compile(text: &str) -> Result<Compiled, Wrong> {
     guard::check(text)?;
     let parsed = Parser::default().parse_with_source_info(text);
     let (mut expression, places) = parsed.map_err(|errors| not_cel(text, errors))?;
@@ -127,7 +132,7 @@ fn compile(text: &str) -> Result<(Expression, Plan), Wrong> {
         let offset = places.offset_for(id).map_or(0, |(start, _)| start as usize);
         Wrong::at(text, offset, message)
     })?;
-    Ok((expression, plan))
+    Ok(Compiled { text: text.trim().to_owned(), expression, plan })
 }
 
 /// The parser's first complaint, in one line.
@@ -144,3 +149,6 @@ fn not_cel(text: &str, errors: ParseErrors) -> Wrong {
     }
     Wrong { line, column, message }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! `GET /v1/channels/{channel}/events`: pages of what is stored, and the long poll.
 
+mod scan;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +18,17 @@ use crate::app::App;
 use crate::auth::{self, Caller, StreamCaller, Watch};
 use crate::error::ApiError;
 use crate::feed::{Place, Start};
+use crate::filter::Filter;
 use crate::openapi::{EventsPage, Problem};
 use crate::query::Reading;
 use crate::sse;
+use scan::{Sieve, scan_back, scan_on};
 
 /// Read the stored events of a channel or pattern.
 ///
 /// A page, oldest first: the first after `after` or `since` (or of all there is), or with `before` or `last` the
-/// newest. `cursor` is where to go on in the same direction, while `hasMore`. With `wait` an empty page is held back
+/// newest. `cursor` is where to go on in the same direction, while `hasMore`; with a `filter` a page may be empty and
+/// still move it on. With `wait` an empty page is held back
 /// until there is something new. With `Accept: text/event-stream` this is a stream, as `/v1/stream`.
 #[utoipa::path(
     get, path = "/v1/channels/{channel}/events", tag = "events",
@@ -34,6 +39,7 @@ use crate::sse;
         ("since" = Option<String>, Query, description = "A time (RFC 3339): from it on"),
         ("first" = Option<u32>, Query, description = "How many from the oldest, at most 1000"),
         ("last" = Option<u32>, Query, description = "How many of the newest, at most 1000"),
+        ("filter" = Option<String>, Query, description = "A CEL expression: only events for which it is true"),
         ("wait" = Option<u32>, Query, description = "For how many seconds to wait for something new, at most 60"),
     ),
     responses(
@@ -55,8 +61,10 @@ pub async fn of_channel(
     let Caller(identity) = Caller::from_request_parts(&mut parts, &app).await?;
     let pattern = Pattern::parse(&channel)?;
     auth::require_pattern(&identity, Action::Subscribe, &pattern)?;
-    let wanted = Wanted::parse(Reading::parse(parts.uri.query())?)?;
-    let page = wanted.read(&app, identity, vec![pattern].into()).await?;
+    let mut reading = Reading::parse_with_filter(parts.uri.query())?;
+    let filter = reading.filter.take();
+    let wanted = Wanted::parse(reading)?;
+    let page = wanted.read(&app, identity, vec![pattern].into(), filter.as_ref()).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], page.to_json()).into_response())
 }
 
@@ -122,18 +130,21 @@ impl Wanted {
         app: &App,
         identity: Arc<Identity>,
         patterns: Arc<[Pattern]>,
+        filter: Option<&Filter>,
     ) -> Result<HistoryPage, ApiError> {
         let project = identity.project;
         match self {
             Self::Back { before, last } => {
-                page_back(&app.store, project, &patterns, before.as_deref(), *last).await
+                page_back(&app.store, project, &patterns, before.as_deref(), *last, filter).await
             }
             Self::Forward { start, first, wait } => {
-                let page = page_on(&app.store, project, &patterns, start.as_ref(), *first).await?;
+                let page = page_on(&app.store, project, &patterns, start.as_ref(), *first, filter).await?;
                 match wait {
-                    Some(wait) if page.events.is_empty() => {
+                    // A filter that has not looked through all there is goes on with the next request, not here.
+                    Some(wait) if page.events.is_empty() && !(filter.is_some() && page.has_more) => {
                         let watch = Watch::over(app, identity);
-                        poll(app, watch, patterns, page, *first, *wait).await
+                        let sieve = Sieve::new(filter, *first);
+                        poll(app, watch, patterns, page, sieve, *wait).await
                     }
                     _ => Ok(page),
                 }
@@ -152,19 +163,20 @@ pub async fn page_on(
     patterns: &[Pattern],
     start: Option<&Start>,
     first: usize,
+    filter: Option<&Filter>,
 ) -> Result<HistoryPage, ApiError> {
     let page = match start {
-        None => store.page(project, patterns, 0, first).await?,
+        None => scan_on(store, project, patterns, 0, Sieve::new(filter, first)).await?,
         Some(start @ Start::After(text)) => {
             let position = Cursor::parse(text, project).map_or(0, |cursor| cursor.position);
-            let page = store.page(project, patterns, position, first).await?;
+            let page = scan_on(store, project, patterns, position, Sieve::new(filter, first)).await?;
             // Asked after the page was read, so that nothing is removed between the two unnoticed.
             start.resolve(store, project, patterns).await?;
             page
         }
         Some(start) => {
             let place = start.resolve(store, project, patterns).await?;
-            store.page(project, patterns, place.position, first).await?
+            scan_on(store, project, patterns, place.position, Sieve::new(filter, first)).await?
         }
     };
     let cursor = Cursor { project, epoch: page.head.epoch, position: page.through };
@@ -181,6 +193,7 @@ pub async fn page_back(
     patterns: &[Pattern],
     before: Option<&str>,
     last: usize,
+    filter: Option<&Filter>,
 ) -> Result<HistoryPage, ApiError> {
     let head = store.head(project).await?;
     let before = match before {
@@ -193,7 +206,7 @@ pub async fn page_back(
             cursor.position
         }
     };
-    let page = store.page_before(project, patterns, before, last).await?;
+    let page = scan_back(store, project, patterns, before, Sieve::new(filter, last)).await?;
     let cursor = Cursor { project, epoch: page.head.epoch, position: page.through };
     Ok(HistoryPage { events: page.events, cursor, has_more: page.has_more })
 }
@@ -204,7 +217,7 @@ async fn poll(
     mut watch: Watch,
     patterns: Arc<[Pattern]>,
     page: HistoryPage,
-    first: usize,
+    mut sieve: Sieve<'_>,
     wait: Duration,
 ) -> Result<HistoryPage, ApiError> {
     let Cursor { project, epoch, position } = page.cursor;
@@ -215,12 +228,15 @@ async fn poll(
             biased;
             () = app.drain.cancelled() => break,
             _ = watch.lapse() => return Err(ApiError::unauthenticated("the credentials have expired or were revoked")),
-            chunk = reader.next(first) => chunk?,
+            chunk = reader.next(sieve.limit) => chunk?,
             () = tokio::time::sleep_until(until) => break,
         };
-        if !chunk.events.is_empty() {
-            let has_more = chunk.events.len() >= first;
-            return Ok(HistoryPage { events: chunk.events, cursor: chunk.cursor, has_more });
+        let has_more = chunk.events.len() >= sieve.limit;
+        for event in chunk.events {
+            sieve.is_full_with(event).await;
+        }
+        if !sieve.found.is_empty() {
+            return Ok(HistoryPage { events: sieve.found, cursor: chunk.cursor, has_more });
         }
     }
     Ok(HistoryPage { events: Vec::new(), cursor: reader.cursor(), has_more: false })

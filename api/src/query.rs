@@ -9,6 +9,7 @@ use nuncio_model::limits::MAX_PAGE;
 use nuncio_model::{Code, Pattern};
 
 use crate::error::ApiError;
+use crate::filter::Filter;
 
 /// The most channels and patterns one stream may name.
 const MAX_CHANNELS: usize = 100;
@@ -37,16 +38,31 @@ pub(crate) struct Reading {
     pub(crate) last: Option<usize>,
     /// For how long to wait for something new, in seconds.
     pub(crate) wait: Option<u64>,
+    /// Which events are wanted.
+    pub(crate) filter: Option<Filter>,
     /// Whether a stream's events are named by their type.
     pub(crate) typed: bool,
 }
 
 impl Reading {
+    /// Reads the query of a stream, which takes no filter yet: one that had no effect would be worse.
+    ///
+    /// # Errors
+    /// As [`Self::parse_with_filter`], and `INVALID_FILTER` for every filter.
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+        let reading = Self::parse_with_filter(query)?;
+        if reading.filter.is_some() {
+            let error = ApiError::new(Code::InvalidFilter, "streams take no filter yet");
+            return Err(error.field("filter", "is not supported yet"));
+        }
+        Ok(reading)
+    }
+
     /// Reads a query; everything that is wrong is told at once.
     ///
     /// # Errors
-    /// `INVALID_REQUEST` with an entry per parameter; `INVALID_FILTER` for filters, which are not known yet.
-    pub(crate) fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+    /// `INVALID_REQUEST` with an entry per parameter; `INVALID_FILTER` where the filter is among them.
+    pub(crate) fn parse_with_filter(query: Option<&str>) -> Result<Self, ApiError> {
         let mut reading = Self::default();
         let mut error = ApiError::invalid("the query is not good");
         for (name, value) in pairs(query.unwrap_or_default()) {
@@ -71,7 +87,7 @@ impl Reading {
             "wait" => once(&mut self.wait, number(value, 0..=MAX_WAIT_SECONDS)?)?,
             "events" if value == "typed" => self.typed = true,
             "events" => return Err("may only be: typed".to_owned()),
-            "filter" if !value.is_empty() => return Err("is not supported yet".to_owned()),
+            "filter" if !value.is_empty() => once(&mut self.filter, Filter::parse(value)?)?,
             _ => {}
         }
         Ok(())
@@ -118,12 +134,13 @@ mod tests {
 
     #[test]
     fn a_query_is_read_whole() {
-        let reading = Reading::parse(Some("channel=a&channel=orders.%23&after=x&last=5&events=typed&_=1"))
-            .expect("good");
+        let query = "channel=a&channel=orders.%23&after=x&last=5&events=typed&filter=+type%3D%3D'a'+&_=1";
+        let reading = Reading::parse_with_filter(Some(query)).expect("good");
         assert_eq!(reading.patterns().expect("good patterns").len(), 2);
         let (after, last) = (Some("x".to_owned()), Some(5));
         let channels = vec!["a".to_owned(), "orders.#".to_owned()];
-        assert_eq!(reading, Reading { channels, after, last, typed: true, ..Reading::default() });
+        let filter = Some(Filter::compile("type=='a'").expect("good"));
+        assert_eq!(reading, Reading { channels, after, last, filter, typed: true, ..Reading::default() });
     }
 
     #[test]
@@ -132,7 +149,10 @@ mod tests {
             Reading::parse(Some("first=0&last=-1&since=now&wait=1e9&after=a&after=b")).expect_err("all bad");
         let fields: Vec<_> = error.fields.iter().map(|field| field.field.as_str()).collect();
         assert_eq!(fields, ["first", "last", "since", "wait", "after"]);
-        assert_eq!(Reading::parse(Some("filter=true")).expect_err("later").code, Code::InvalidFilter);
+        let error = Reading::parse(Some("first=0&filter=type+%3D%3D")).expect_err("no CEL");
+        assert_eq!((error.code, error.fields.len()), (Code::InvalidFilter, 2));
+        assert!(error.fields[1].message.starts_with("line 1, column 8: "), "{}", error.fields[1].message);
+        assert!(Reading::parse_with_filter(Some("filter=true&filter=true")).is_err());
     }
 
     #[test]

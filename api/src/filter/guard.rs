@@ -12,7 +12,7 @@ pub(super) const MAX_BRACKETS: usize = 32;
 /// Brackets inside of strings count too: where a string ends is for the parser alone to say, and a guard that saw
 /// it differently could be led past what it is to stop.
 pub(super) fn check(text: &str) -> Result<(), Wrong> {
-    if text.is_empty() {
+    if text.trim().is_empty() {
         return Err(Wrong::at(text, 0, "it is empty; an expression is expected"));
     }
     if text.len() > MAX_BYTES {

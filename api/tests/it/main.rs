@@ -2,6 +2,7 @@
 
 mod admin;
 mod credentials;
+mod filters;
 mod graphql_feed;
 mod graphql_http;
 mod graphql_kit;

@@ -10,10 +10,6 @@ use nuncio_model::Data;
 use super::scalars::{Cursor, Int64, Json, Time};
 use crate::history::HistoryPage;
 
-/// The media type of data whose publisher named none.
-const JSON_TYPE: &str = "application/json";
-const BYTES_TYPE: &str = "application/octet-stream";
-
 /// The name of the type [`Event`].
 pub(crate) const EVENT_TYPE: &str = "Event";
 
@@ -71,9 +67,7 @@ impl Event {
 
     /// The media type of the data.
     async fn content_type(&self) -> &str {
-        let draft = &self.0.draft;
-        let default = if matches!(draft.data, Data::Binary(_)) { BYTES_TYPE } else { JSON_TYPE };
-        draft.content_type.as_deref().unwrap_or(default)
+        self.0.draft.media_type()
     }
 
     /// The payload, where it is JSON: byte for byte as it was published, white space apart.

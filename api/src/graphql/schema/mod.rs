@@ -104,7 +104,7 @@ mod tests {
             "scalar Cursor",
             "scalar Int64",
             "events(channel: String!, after: Cursor, since: DateTime, last: Int, filter: String, onGap: OnGap = FAIL): Event!",
-            "history(channel: String!, after: Cursor, before: Cursor, since: DateTime, first: Int, last: Int): EventPage!",
+            "history(channel: String!, after: Cursor, before: Cursor, since: DateTime, first: Int, last: Int, filter: String): EventPage!",
             "channel(name: String!): Channel",
             "cursor: Cursor!",
             "publish(channel: String!, event: EventInput!): Published!",

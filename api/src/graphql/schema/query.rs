@@ -13,6 +13,7 @@ use super::scalars::{Cursor, Time};
 use crate::auth;
 use crate::error::ApiError;
 use crate::feed::Start;
+use crate::filter::Filter;
 use crate::history::{page_back, page_on};
 
 /// The root of queries.
@@ -28,7 +29,8 @@ impl Query {
         Ok(nuncio_model::Cursor { project, epoch: head.epoch, position: head.position }.into())
     }
 
-    /// Stored events of a channel or pattern, oldest first. `last` or `before` picks the newest.
+    /// Stored events of a channel or pattern, oldest first. `last` or `before` picks the newest. `filter` is a CEL
+    /// expression over the event: pages may then be empty and still move the cursor on.
     #[expect(clippy::too_many_arguments, reason = "these are the arguments of the contract")]
     async fn history(
         &self,
@@ -39,17 +41,21 @@ impl Query {
         since: Option<Time>,
         first: Option<i32>,
         last: Option<i32>,
+        filter: Option<String>,
     ) -> Result<EventPage> {
         let request = Request::of(context)?;
         let patterns = request.readable(&channel)?;
         let (after, before) = (after.map(|cursor| cursor.0), before.map(|cursor| cursor.0));
         let since = since.map(|time| time.0);
         let wanted = Wanted::parse(after, since, before, first, last).map_err(of_api)?;
+        let filter = filter.map(|text| Filter::compile(&text)).transpose().map_err(of_api)?;
         let (store, project) = (&request.app.store, request.project_id());
         let page = match &wanted {
-            Wanted::On { start, limit } => page_on(store, project, &patterns, start.as_ref(), *limit).await,
+            Wanted::On { start, limit } => {
+                page_on(store, project, &patterns, start.as_ref(), *limit, filter.as_ref()).await
+            }
             Wanted::Back { before, limit } => {
-                page_back(store, project, &patterns, before.as_deref(), *limit).await
+                page_back(store, project, &patterns, before.as_deref(), *limit, filter.as_ref()).await
             }
         };
         Ok(page.map_err(of_api)?.into())
