@@ -8,6 +8,7 @@ mod framing;
 mod handover;
 mod out;
 mod session;
+mod stream;
 mod timing;
 
 use std::sync::Arc;

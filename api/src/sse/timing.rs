@@ -82,3 +82,74 @@ impl Timing {
         self.watched.ring_at(at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::task::Poll;
+
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::clockwork::Clockwork;
+    use crate::hub::Bell;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    struct Kit {
+        bell: Arc<Bell>,
+        timing: Timing,
+        _settings: watch::Sender<i64>,
+    }
+
+    impl Kit {
+        fn new(keep_alive: Duration, patience: Duration) -> Self {
+            let (settings, bell) = (watch::Sender::new(0), Arc::default());
+            let clock = Clockwork::start(&TaskTracker::new(), settings.subscribe(), CancellationToken::new());
+            let timing = Timing::new(clock.watch(&bell), keep_alive, patience);
+            Self { bell, timing, _settings: settings }
+        }
+
+        /// Waits until the bell rings.
+        async fn rung(&self) {
+            poll_fn(|context| {
+                let mut causes = Vec::new();
+                self.bell.register(context.waker());
+                self.bell.take(&mut causes);
+                if causes.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sign_of_life_is_due_after_each_silence_and_not_while_something_is_taken() {
+        let mut kit = Kit::new(15 * SECOND, 60 * SECOND);
+        let begin = Instant::now();
+        tokio::time::sleep(10 * SECOND).await;
+        kit.timing.taken();
+        for (due, silent) in [(15, false), (25, true), (40, true)] {
+            kit.rung().await;
+            assert_eq!(begin.elapsed().as_secs(), due);
+            assert_eq!(kit.timing.is_silent(), silent, "{due}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_takes_nothing_at_all_is_stalled() {
+        let mut kit = Kit::new(1_000 * SECOND, 60 * SECOND);
+        kit.timing.waits();
+        assert!(!kit.timing.is_stalled());
+        tokio::time::sleep(50 * SECOND).await;
+        kit.timing.taken();
+        kit.timing.waits();
+        kit.rung().await;
+        assert!(!kit.timing.is_stalled(), "it took something ten seconds ago");
+        let begin = Instant::now();
+        kit.rung().await;
+        assert!(kit.timing.is_stalled() && begin.elapsed().as_secs() == 50);
+    }
+}
