@@ -28,8 +28,8 @@ use scan::{Sieve, scan_back, scan_on};
 ///
 /// A page, oldest first: the first after `after` or `since` (or of all there is), or with `before` or `last` the
 /// newest. `cursor` is where to go on in the same direction, while `hasMore`; with a `filter` a page may be empty and
-/// still move it on. With `wait` an empty page is held back
-/// until there is something new. With `Accept: text/event-stream` this is a stream, as `/v1/stream`.
+/// still move it on. With `wait` an empty page is held back until there is something new. With
+/// `Accept: text/event-stream` this is a stream, as `/v1/stream`.
 #[utoipa::path(
     get, path = "/v1/channels/{channel}/events", tag = "events",
     params(
