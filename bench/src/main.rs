@@ -15,6 +15,7 @@ mod setting;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
@@ -72,18 +73,21 @@ enum BuiltIn {
 
 fn main() -> Result<()> {
     let Arguments { binary, command } = Arguments::parse();
-    if matches!(command, Command::Drive) {
+    match command {
         // One thread, whose tasks share cells: the driver must not take more of the machine than it needs.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        return LocalSet::new().block_on(&runtime, fanout::driver::run());
-    }
-    tokio::runtime::Runtime::new()?.block_on(async {
-        tokio::select! {
-            done = run(binary, command) => done,
-            // Ending here lets everything that was started be ended.
-            signal = stopped() => Err(format!("stopped by {}", signal?).into()),
+        Command::Drive => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            LocalSet::new().block_on(&runtime, fanout::driver::run())
         }
-    })
+        Command::Serve { server, address } => Runtime::new()?.block_on(serve(server, address)),
+        command => Runtime::new()?.block_on(async {
+            tokio::select! {
+                done = run(binary, command) => done,
+                // Ending here lets everything that was started be ended.
+                signal = stopped() => Err(format!("stopped by {}", signal?).into()),
+            }
+        }),
+    }
 }
 
 /// Waits for a signal to stop.
@@ -95,14 +99,15 @@ async fn stopped() -> Result<&'static str> {
     }
 }
 
-async fn run(binary: PathBuf, command: Command) -> Result<()> {
-    if let Command::Serve { server, address } = command {
-        let listener = tokio::net::TcpListener::bind(address).await?;
-        return match server {
-            BuiltIn::Floor => fanout::floor::serve(listener).await,
-            BuiltIn::Stock => fanout::stock::serve(listener).await,
-        };
+async fn serve(server: BuiltIn, address: String) -> Result<()> {
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    match server {
+        BuiltIn::Floor => fanout::floor::serve(listener).await,
+        BuiltIn::Stock => fanout::stock::serve(listener).await,
     }
+}
+
+async fn run(binary: PathBuf, command: Command) -> Result<()> {
     let setting = setting::Setting::start(binary).await?;
     match command {
         Command::Ingest { messages, rounds, seconds } => {

@@ -107,9 +107,9 @@ pub(crate) fn cpu_at(rate: u32) -> impl Fn(&Reading) -> Option<f64> {
     move |reading| Some(at(reading, rate)?.cpu_per_delivery)
 }
 
-/// Deliveries per second at most.
+/// Deliveries per second at most, where more and more was offered.
 pub(crate) fn saturation(reading: &Reading) -> Option<f64> {
-    reading.saturated.as_ref().map(Load::deliveries_per_second)
+    reading.saturated.as_ref().and(reading.best()).map(Load::deliveries_per_second)
 }
 
 /// Memory of a connection.

@@ -61,7 +61,7 @@ async fn alone(setting: &Setting, options: &Options, round: usize, findings: &mu
         }
     }
     if options.wants(Scenario::Slow) {
-        let measured = slow::measure(setting, options).await;
+        let measured = slow::measure(setting, options, round).await;
         findings.slow.extend(missing.keep(&format!("round {round}, slow subscribers"), measured));
     }
     if options.wants(Scenario::Storm) {

@@ -40,18 +40,18 @@ pub(crate) fn draw(findings: &Findings, options: &Options, file: &Path) -> Resul
     let mut top = 0;
     for panel in &panels {
         let most = panel.bars.iter().map(|(_, spread)| spread.most).fold(f64::MIN_POSITIVE, f64::max);
-        root.draw(&Text::new(panel.heading.clone(), (10, top + 16), ("sans-serif", 16)))?;
+        root.draw(&Text::new(panel.heading.clone(), (10, top + 16), ("sans-serif", 20)))?;
         for (row, (contender, spread)) in panel.bars.iter().enumerate() {
             let y = top + HEAD + BAR * row as i32;
             let at = |figure: f64| LEFT + (figure / most * LONGEST) as i32;
             let color = if contender.is_nuncio() { OURS } else { THEIRS };
             let name = contender.title().replace("**", "");
-            root.draw(&Text::new(name, (10, y + 2), ("sans-serif", 13)))?;
+            root.draw(&Text::new(name, (10, y + 2), ("sans-serif", 16)))?;
             root.draw(&Rectangle::new([(LEFT, y), (at(spread.median), y + BAR - 6)], color.filled()))?;
             let middle = y + (BAR - 6) / 2;
             root.draw(&PathElement::new([(at(spread.least), middle), (at(spread.most), middle)], BLACK))?;
             let figure = format!("{:.*}", panel.digits, spread.median);
-            root.draw(&Text::new(figure, (at(spread.most) + 8, y + 2), ("sans-serif", 13)))?;
+            root.draw(&Text::new(figure, (at(spread.most) + 8, y + 2), ("sans-serif", 16)))?;
         }
         top += panel.height();
     }

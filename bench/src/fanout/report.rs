@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use nuncio_model::Clock;
+
 use super::figures::{Findings, Spread, at, cpu_at, memory, saturation, text};
 use super::options::Options;
 use super::plot;
@@ -21,12 +23,13 @@ pub(crate) fn write(findings: &Findings, options: &Options) -> Result<()> {
         .replace("@SUBSCRIBERS@", &options.subscribers.to_string())
         .replace("@SECONDS@", &options.seconds.to_string())
         .replace("@ROUNDS@", &options.rounds.to_string())
+        .replace("@DAY@", &Clock::system().now().format("%Y-%m-%d").to_string())
         .replace("@MACHINE@", &machine())
         .replace("@TABLES@", markdown(findings, options).trim());
     Ok(std::fs::write(folder.join("fanout.md"), page)?)
 }
 
-/// The processors, the system and the day.
+/// The processors and the system.
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let (processors, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
@@ -85,10 +88,16 @@ fn goals_table(findings: &Findings, options: &Options) -> String {
     }
     let rows = rows.into_iter().filter(|(_, figure, _)| figure != "–");
     let rows: String = rows.map(|(what, figure, goal)| format!("| {what} | {figure} | {goal} |\n")).collect();
+    if rows.is_empty() {
+        return rows;
+    }
     format!("### Goals\n\n| what | median (least–most) | goal |\n|---|---|---|\n{rows}")
 }
 
 fn paced_table(findings: &Findings, options: &Options, rate: u32) -> String {
+    if !findings.readings.iter().any(|reading| at(reading, rate).is_some()) {
+        return String::new();
+    }
     let mut out = format!(
         "\n### {} subscribers, {rate} events/s\n\n\
          | server | µs CPU per delivery | ratio to the floor | deliveries/s | p50 ms | p99 ms | µs CPU of the driver |\n|---|---|---|---|---|---|---|\n",
@@ -119,6 +128,9 @@ fn paced_table(findings: &Findings, options: &Options, rate: u32) -> String {
 }
 
 fn totals_table(findings: &Findings, options: &Options) -> String {
+    if findings.readings.is_empty() {
+        return String::new();
+    }
     let mut out = "\n### Saturation and memory\n\n\
         | server | deliveries/s at most | Nuncio's / it | µs CPU per delivery then | KB per idle connection |\n\
         |---|---|---|---|---|\n"
@@ -130,7 +142,9 @@ fn totals_table(findings: &Findings, options: &Options) -> String {
         }
         let most = findings.spread(contender, saturation);
         let ratio = findings.ratio(Contender::Graphql, contender, saturation);
-        let cpu = findings.spread(contender, |reading| Some(reading.saturated.as_ref()?.cpu_per_delivery));
+        let cpu = findings.spread(contender, |reading| {
+            Some(reading.saturated.as_ref().and(reading.best())?.cpu_per_delivery)
+        });
         out += &format!(
             "| {} | {} | {} | {} | {} |\n",
             contender.title(),

@@ -32,39 +32,52 @@ pub(crate) struct Slow {
     pub(crate) after: f64,
 }
 
-/// Measures both, one after the other.
-pub(crate) async fn measure(setting: &Setting, options: &Options) -> Result<Slow> {
-    let sleepers = options.subscribers / ONE_IN;
-    let events = RATE * if options.quick { options.seconds } else { SECONDS };
+/// Measures both, one after the other; which comes first changes from round to round.
+pub(crate) async fn measure(setting: &Setting, options: &Options, round: usize) -> Result<Slow> {
+    let alone_first = if round % 2 == 1 { Some(alone(setting, options).await?) } else { None };
+    let slow = among(setting, options).await?;
+    let p99_alone = match alone_first {
+        Some(p99) => p99,
+        None => alone(setting, options).await?,
+    };
+    Ok(Slow { p99_alone, ..slow })
+}
 
+fn sleepers(options: &Options) -> usize {
+    options.subscribers / ONE_IN
+}
+
+fn events(options: &Options) -> u32 {
+    RATE * if options.quick { options.seconds } else { SECONDS }
+}
+
+/// The p99 of those that read, without the others.
+async fn alone(setting: &Setting, options: &Options) -> Result<f64> {
     let server = Contender::Graphql.start(setting).await?;
     let mut driver = Driver::start()?;
-    driver.connect(&server, Crowd::of(options.subscribers - sleepers)).await?;
-    let alone = driver.run(RATE, events).await?;
+    driver.connect(&server, Crowd::of(options.subscribers - sleepers(options))).await?;
+    let outcome = driver.run(RATE, events(options)).await?;
     driver.stop().await?;
     server.stop().await?;
+    Ok(milliseconds(outcome.p99))
+}
 
+async fn among(setting: &Setting, options: &Options) -> Result<Slow> {
     let server = Contender::Graphql.start(setting).await?;
     let mut driver = Driver::start()?;
-    let slow = among(&server, &mut driver, options.subscribers, sleepers, events, alone.p99).await;
+    let slow = with_sleepers(&server, &mut driver, options).await;
     driver.stop().await?;
     server.stop().await?;
     slow
 }
 
-async fn among(
-    server: &Server,
-    driver: &mut Driver,
-    subscribers: usize,
-    sleepers: usize,
-    events: u32,
-    p99_alone: u64,
-) -> Result<Slow> {
+async fn with_sleepers(server: &Server, driver: &mut Driver, options: &Options) -> Result<Slow> {
+    let (subscribers, sleepers) = (options.subscribers, sleepers(options));
     let measured = server.processes()?;
     driver.connect(server, Crowd { subscribers, sleepers, resume: false }).await?;
     driver.tell(Command::Sleep { subscribers: sleepers }).await?;
     let before = measured.memory_bytes()?;
-    let (outcome, at_most) = while_watching(&measured, driver.run(RATE, events)).await?;
+    let (outcome, at_most) = while_watching(&measured, driver.run(RATE, events(options))).await?;
     // The sleepers wake, and must get everything too.
     driver.tell(Command::Sleep { subscribers: 0 }).await?;
     let ((), late) = while_watching(&measured, driver.tell(Command::Settle)).await?;
@@ -72,12 +85,16 @@ async fn among(
     let after = measured.memory_bytes()?;
     let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     Ok(Slow {
-        p99_alone: p99_alone as f64 / 1_000.0,
-        p99_among: outcome.p99 as f64 / 1_000.0,
+        p99_alone: f64::NAN,
+        p99_among: milliseconds(outcome.p99),
         before: megabytes(before),
         at_most: megabytes(at_most.max(late)),
         after: megabytes(after),
     })
+}
+
+fn milliseconds(microseconds: u64) -> f64 {
+    microseconds as f64 / 1_000.0
 }
 
 /// The most memory that is seen while something goes on.

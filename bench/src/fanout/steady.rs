@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::client::{Crowd, Driver};
 use super::driver::Outcome;
 use super::options::{Options, Scenario};
+use super::say;
 use super::servers::{Contender, Server};
 use super::usage::Processes;
 use crate::Result;
@@ -16,6 +17,9 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// The first rate offered to find out how much is possible, and how many seconds' worth of events.
 const FIRST_RATE: u32 = 40;
 const STEP_SECONDS: u32 = 2;
+/// A server that delivers less than this share of what is offered does not keep up; how many times longer it may take.
+const KEEPS_UP: f64 = 0.9;
+const LONGER: f64 = 2.0;
 /// Less growth than this from one step to the next is none.
 const GROWTH: f64 = 1.05;
 
@@ -27,6 +31,14 @@ pub(crate) struct Reading {
     pub(crate) kilobytes_per_connection: f64,
     pub(crate) paced: Vec<Load>,
     pub(crate) saturated: Option<Load>,
+}
+
+impl Reading {
+    /// The load with the most deliveries per second.
+    pub(crate) fn best(&self) -> Option<&Load> {
+        let all = self.paced.iter().chain(&self.saturated);
+        all.max_by(|a, b| a.deliveries_per_second().total_cmp(&b.deliveries_per_second()))
+    }
 }
 
 /// What a load came to.
@@ -41,6 +53,15 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// How many events the next rate may take: a server that did not keep up with this one would take minutes else.
+    fn bearable(&self, options: &Options) -> u32 {
+        let events_per_second = self.deliveries_per_second() / options.subscribers as f64;
+        if events_per_second > f64::from(self.per_second) * KEEPS_UP {
+            return u32::MAX;
+        }
+        (events_per_second * f64::from(options.seconds) * LONGER) as u32
+    }
+
     pub(crate) fn deliveries_per_second(&self) -> f64 {
         self.outcome.deliveries as f64 / self.outcome.seconds
     }
@@ -88,14 +109,16 @@ async fn read(
     tokio::time::sleep(SETTLING).await;
     let taken = measured.memory_bytes()?.saturating_sub(before) as f64;
     let kilobytes_per_connection = taken / 1_024.0 / options.subscribers as f64;
-    let mut paced = Vec::new();
+    let mut paced = Vec::<Load>::new();
     if options.wants(Scenario::Paced) {
         for rate in &options.rates {
-            paced.push(load(driver, &measured, *rate, rate * options.seconds).await?);
+            let events =
+                paced.last().map_or(u32::MAX, |load| load.bearable(options)).min(rate * options.seconds);
+            paced.push(load(driver, &measured, *rate, events).await?);
         }
     }
     let saturated = match options.wants(Scenario::Saturation) {
-        true => saturate(driver, &measured).await?,
+        true => saturate(driver, &measured).await,
         false => None,
     };
     Ok(Reading { contender, round, kilobytes_per_connection, paced, saturated })
@@ -118,19 +141,24 @@ pub(crate) async fn load(
 }
 
 /// Offers more and more until no more is delivered, or something is lost; the best step without a loss.
-async fn saturate(driver: &mut Driver, measured: &Processes) -> Result<Option<Load>> {
+async fn saturate(driver: &mut Driver, measured: &Processes) -> Option<Load> {
     let (mut best, mut rate) = (None::<Load>, FIRST_RATE);
-    // A step that loses something is no result, and says that the one before was the most.
-    while let Ok(step) = load(driver, measured, rate, rate * STEP_SECONDS).await {
+    loop {
+        let step = match load(driver, measured, rate, rate * STEP_SECONDS).await {
+            Ok(step) => step,
+            Err(why) => {
+                say(&format!("  no more than that, as {rate} events/s end in: {why}"));
+                return best;
+            }
+        };
         let most = best.as_ref().map_or(0.0, Load::deliveries_per_second);
-        let grown = step.deliveries_per_second() > most * GROWTH;
-        if step.deliveries_per_second() > most {
+        let reached = step.deliveries_per_second();
+        if reached > most {
             best = Some(step);
         }
-        if !grown {
-            break;
+        if reached < most * GROWTH {
+            return best;
         }
         rate = rate * 3 / 2;
     }
-    Ok(best)
 }
