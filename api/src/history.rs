@@ -61,7 +61,7 @@ pub async fn of_channel(
     let Caller(identity) = Caller::from_request_parts(&mut parts, &app).await?;
     let pattern = Pattern::parse(&channel)?;
     auth::require_pattern(&identity, Action::Subscribe, &pattern)?;
-    let mut reading = Reading::parse_with_filter(parts.uri.query())?;
+    let mut reading = Reading::parse(parts.uri.query())?;
     let filter = reading.filter.take();
     let wanted = Wanted::parse(reading)?;
     let page = wanted.read(&app, identity, vec![pattern].into(), filter.as_ref()).await?;

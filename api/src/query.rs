@@ -45,24 +45,11 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Reads the query of a stream, which takes no filter yet: one that had no effect would be worse.
-    ///
-    /// # Errors
-    /// As [`Self::parse_with_filter`], and `INVALID_FILTER` for every filter.
-    pub(crate) fn parse(query: Option<&str>) -> Result<Self, ApiError> {
-        let reading = Self::parse_with_filter(query)?;
-        if reading.filter.is_some() {
-            let error = ApiError::new(Code::InvalidFilter, "streams take no filter yet");
-            return Err(error.field("filter", "is not supported yet"));
-        }
-        Ok(reading)
-    }
-
     /// Reads a query; everything that is wrong is told at once.
     ///
     /// # Errors
     /// `INVALID_REQUEST` with an entry per parameter; `INVALID_FILTER` where the filter is among them.
-    pub(crate) fn parse_with_filter(query: Option<&str>) -> Result<Self, ApiError> {
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, ApiError> {
         let mut reading = Self::default();
         let mut error = ApiError::invalid("the query is not good");
         for (name, value) in pairs(query.unwrap_or_default()) {
@@ -135,7 +122,7 @@ mod tests {
     #[test]
     fn a_query_is_read_whole() {
         let query = "channel=a&channel=orders.%23&after=x&last=5&events=typed&filter=+type%3D%3D'a'+&_=1";
-        let reading = Reading::parse_with_filter(Some(query)).expect("good");
+        let reading = Reading::parse(Some(query)).expect("good");
         assert_eq!(reading.patterns().expect("good patterns").len(), 2);
         let (after, last) = (Some("x".to_owned()), Some(5));
         let channels = vec!["a".to_owned(), "orders.#".to_owned()];
@@ -152,7 +139,7 @@ mod tests {
         let error = Reading::parse(Some("first=0&filter=type+%3D%3D")).expect_err("no CEL");
         assert_eq!((error.code, error.fields.len()), (Code::InvalidFilter, 2));
         assert!(error.fields[1].message.starts_with("line 1, column 8: "), "{}", error.fields[1].message);
-        assert!(Reading::parse_with_filter(Some("filter=true&filter=true")).is_err());
+        assert!(Reading::parse(Some("filter=true&filter=true")).is_err());
     }
 
     #[test]

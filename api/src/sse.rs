@@ -49,6 +49,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
         ("after" = Option<String>, Query, description = "A cursor: strictly after it"),
         ("since" = Option<String>, Query, description = "A time (RFC 3339)"),
         ("last" = Option<u32>, Query, description = "Start so many events back"),
+        ("filter" = Option<String>, Query, description = "A CEL expression: only events for which it is true"),
         ("events" = Option<String>, Query, description = "`typed`: each event is named by its type"),
         ("access_token" = Option<String>, Query, description = "A token, where no header can be set"),
     ),
@@ -76,7 +77,7 @@ pub(crate) fn open(
     app: &Arc<App>,
     identity: &Arc<Identity>,
     request: &Parts,
-    reading: Reading,
+    mut reading: Reading,
     patterns: Vec<Pattern>,
 ) -> Result<Response, ApiError> {
     for pattern in &patterns {
@@ -84,7 +85,8 @@ pub(crate) fn open(
     }
     let no_socket = || ApiError::internal("a stream was asked for by another way than this server");
     let handover = request.extensions.get::<Handover>().ok_or_else(no_socket)?.clone();
-    let form = Form { typed: reading.typed, framing: Framing::of(request.version), filter: None };
+    let (typed, framing) = (reading.typed, Framing::of(request.version));
+    let form = Form { typed, framing, filter: reading.filter.take() };
     let start = start(&request.headers, reading)?;
     let (app, identity, patterns) = (app.clone(), identity.clone(), patterns.into());
     let hello = frame::hello(app.settings.reconnect);

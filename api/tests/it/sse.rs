@@ -150,6 +150,26 @@ async fn streams_begin_with_the_last_events_or_after_a_cursor() {
 }
 
 #[tokio::test]
+async fn a_stream_with_a_filter_is_given_what_it_wants_and_moves_on_over_the_rest() {
+    let keep_alive = Duration::from_millis(300);
+    let node = Node::start_with(ApiSettings { keep_alive, ..ApiSettings::default() }).await;
+    let tenant = node.tenant("shop").await;
+    node.publish(&tenant, "orders", 0..10).await;
+    let path = format!("{ORDERS}?last=10&filter=data%20%25%205%20%3D%3D%201");
+    let mut source = Source::open(&node, &path, &tenant.key, "").await;
+    source.expect("nuncio.ready").await;
+    assert_eq!(source.numbers(2).await, [1, 6]);
+    let cursors = node.publish(&tenant, "orders", 10..20).await;
+    assert_eq!(source.numbers(2).await, [11, 16]);
+    while source.last_id != cursors[9] {
+        let block = source.block().await.expect("the stream goes on");
+        assert!(!block.contains("data:"), "{block}");
+    }
+    let refused = node.get("/v1/stream?channel=a&filter=data%20%3D%3D", &tenant.key).await;
+    refused.expect_problem(400, "INVALID_FILTER");
+}
+
+#[tokio::test]
 async fn a_cursor_that_cannot_be_honoured_tells_a_gap_and_goes_on_from_the_oldest() {
     let node = Node::start().await;
     let (shop, bank) = (node.tenant("shop").await, node.tenant("bank").await);
