@@ -13,6 +13,8 @@ use crate::auth::Usage;
 use crate::clockwork::Clockwork;
 use crate::error::ApiError;
 use crate::feed::Feeds;
+use crate::filter::Filters;
+use crate::filter::Filters;
 use crate::graphql::SocketSettings;
 use crate::publish::Publisher;
 
@@ -85,8 +87,12 @@ pub struct App {
     pub publisher: Publisher,
     /// The way out of the log.
     pub feeds: Feeds,
+    /// Filters that were compiled before.
+    pub filters: Filters,
     /// Where dead letters are published again.
     pub broker: Option<Broker>,
+    /// The filters in use.
+    pub filters: Filters,
     /// Which API keys are in use.
     pub usage: Usage,
     /// The time.
@@ -108,13 +114,15 @@ impl App {
         let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
         let clockwork = Clockwork::start(&tasks, directory.changes(), drain.clone());
-        let usage = Usage::default();
+        let (filters, usage) = (Filters::default(), Usage::default());
         let app = Arc::new(Self {
             store,
             directory,
             publisher,
             feeds,
+            filters: Filters::default(),
             broker,
+            filters,
             usage,
             clock,
             settings,

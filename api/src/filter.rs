@@ -6,11 +6,13 @@
 
 mod check;
 mod guard;
+mod known;
 mod meter;
 mod read;
 mod value;
 mod vars;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
 use cel::common::types::CelBool;
@@ -22,6 +24,10 @@ use crate::error::ApiError;
 use check::Plan;
 use meter::Meter;
 use vars::Vars;
+
+pub use known::Filters;
+
+pub use known::Filters;
 
 /// The most bytes of a parser's message that go out: they repeat what the client sent.
 const MAX_MESSAGE_BYTES: usize = 240;
@@ -69,7 +75,9 @@ impl Filter {
 
     /// Whether the event is wanted. One on which the expression fails, or is no boolean, is not; it is counted.
     pub fn matches(&self, event: &Event) -> bool {
-        self.evaluate(event).unwrap_or_else(|Failed| {
+        // A defect in the library may not end the task that serves everybody of the project.
+        let evaluated = catch_unwind(AssertUnwindSafe(|| self.evaluate(event)));
+        evaluated.unwrap_or(Err(Failed)).unwrap_or_else(|Failed| {
             metrics::counter!("nuncio_filter_errors_total").increment(1);
             false
         })

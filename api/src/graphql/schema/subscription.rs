@@ -74,7 +74,7 @@ impl Asked {
         let patterns = request.allowed(channel)?;
         let start =
             Start::parse(after.map(|cursor| cursor.0), since.map(|time| time.0), last.map(i64::from))?;
-        let filter = filter.map(Filter::compile).transpose()?;
+        let filter = filter.map(|text| request.app.filters.get(text)).transpose()?;
         // An explicit null means what leaving it out means.
         let on_gap = on_gap.unwrap_or(OnGap::Fail).into();
         Ok(Self { patterns, filter, start, on_gap })

@@ -1,0 +1,51 @@
+//! Filters that were compiled before.
+
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use super::Filter;
+use crate::error::ApiError;
+
+/// How many filters are remembered.
+const FILTERS: NonZeroUsize = NonZeroUsize::new(1_024).expect("it is not zero");
+
+/// The filters that were asked for last: a thousand subscribers that come back with the same one compile it once.
+#[derive(Debug)]
+pub struct Filters(Mutex<LruCache<Box<str>, Filter>>);
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(FILTERS)))
+    }
+}
+
+impl Filters {
+    /// The filter of this text.
+    ///
+    /// # Errors
+    /// As [`Filter::compile`].
+    pub fn compiled(&self, text: &str) -> Result<Filter, ApiError> {
+        if let Some(filter) = self.0.lock().get(text) {
+            return Ok(filter.clone());
+        }
+        let filter = Filter::compile(text)?;
+        self.0.lock().put(text.into(), filter.clone());
+        Ok(filter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_compiled_once_and_a_bad_one_is_refused_each_time() {
+        let filters = Filters::default();
+        let first = filters.compiled("type == 'a'").expect("a good filter");
+        assert_eq!(filters.compiled("type == 'a'").expect("a good filter"), first);
+        assert!(filters.compiled("type ==").is_err() && filters.compiled("type ==").is_err());
+        assert_eq!(filters.0.lock().len(), 1);
+    }
+}
