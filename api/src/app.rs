@@ -14,7 +14,6 @@ use crate::clockwork::Clockwork;
 use crate::error::ApiError;
 use crate::feed::Feeds;
 use crate::filter::Filters;
-use crate::filter::Filters;
 use crate::graphql::SocketSettings;
 use crate::publish::Publisher;
 
@@ -91,8 +90,6 @@ pub struct App {
     pub filters: Filters,
     /// Where dead letters are published again.
     pub broker: Option<Broker>,
-    /// The filters in use.
-    pub filters: Filters,
     /// Which API keys are in use.
     pub usage: Usage,
     /// The time.
@@ -114,7 +111,7 @@ impl App {
         let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
         let clockwork = Clockwork::start(&tasks, directory.changes(), drain.clone());
-        let (filters, usage) = (Filters::default(), Usage::default());
+        let usage = Usage::default();
         let app = Arc::new(Self {
             store,
             directory,
@@ -122,7 +119,6 @@ impl App {
             feeds,
             filters: Filters::default(),
             broker,
-            filters,
             usage,
             clock,
             settings,

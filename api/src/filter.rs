@@ -27,8 +27,6 @@ use vars::Vars;
 
 pub use known::Filters;
 
-pub use known::Filters;
-
 /// The most bytes of a parser's message that go out: they repeat what the client sent.
 const MAX_MESSAGE_BYTES: usize = 240;
 

@@ -26,7 +26,7 @@ impl Filters {
     ///
     /// # Errors
     /// As [`Filter::compile`].
-    pub fn compiled(&self, text: &str) -> Result<Filter, ApiError> {
+    pub fn get(&self, text: &str) -> Result<Filter, ApiError> {
         if let Some(filter) = self.0.lock().get(text) {
             return Ok(filter.clone());
         }
@@ -43,9 +43,9 @@ mod tests {
     #[test]
     fn a_text_is_compiled_once_and_a_bad_one_is_refused_each_time() {
         let filters = Filters::default();
-        let first = filters.compiled("type == 'a'").expect("a good filter");
-        assert_eq!(filters.compiled("type == 'a'").expect("a good filter"), first);
-        assert!(filters.compiled("type ==").is_err() && filters.compiled("type ==").is_err());
+        let first = filters.get("type == 'a'").expect("a good filter");
+        assert_eq!(filters.get("type == 'a'").expect("a good filter"), first);
+        assert!(filters.get("type ==").is_err() && filters.get("type ==").is_err());
         assert_eq!(filters.0.lock().len(), 1);
     }
 }
