@@ -19,8 +19,8 @@ const AT_ONCE: usize = 50;
 /// How long nothing may come before the rest counts as lost.
 const PATIENCE: Duration = Duration::from_secs(15);
 const GLANCE: Duration = Duration::from_millis(5);
-/// How often an event is published while not all have heard one.
-const WARMING: Duration = Duration::from_millis(100);
+/// How long, for each subscriber, until another event is published while not all have heard one.
+const WARMING: Duration = Duration::from_micros(100);
 /// From the command to the first event.
 const LEAD: Duration = Duration::from_millis(100);
 /// How long after a failed connection the next is tried, in a storm.
@@ -107,15 +107,21 @@ impl Session {
     /// Publishes until every subscriber has heard something: only then is every subscription known to be live.
     async fn warm(&mut self) -> Result<(), String> {
         let mut publisher = Publisher::connect(&self.server()?.outlet).await?;
-        let until = Instant::now() + PATIENCE;
-        while self.crowd.short_of(None) > 0 {
+        let (mut deaf, mut moved) = (usize::MAX, Instant::now());
+        loop {
             self.crowd.check()?;
-            if Instant::now() > until {
-                return Err(format!("{} subscribers hear nothing", self.crowd.short_of(None)));
+            let now_deaf = self.crowd.short_of(None);
+            if now_deaf == 0 {
+                break;
             }
-            publisher.publish(self.next).await?;
+            if now_deaf < deaf {
+                (deaf, moved) = (now_deaf, Instant::now());
+            } else if moved.elapsed() > PATIENCE {
+                return Err(format!("{deaf} subscribers hear nothing"));
+            }
+            publisher.publish(self.next..self.next + 1).await?;
             self.next += 1;
-            tokio::time::sleep(WARMING).await;
+            tokio::time::sleep(WARMING * self.listeners.len() as u32).await;
         }
         publisher.finish().await?;
         self.settle().await

@@ -166,7 +166,13 @@ fn built_in(contender: Contender) -> Result<Server> {
     };
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["serve", name, &address]);
-    let outlet = Outlet { address: address.clone(), path: "/publish".to_owned(), token: None, whole: false };
+    let outlet = Outlet {
+        address: address.clone(),
+        path: "/publish".to_owned(),
+        token: None,
+        whole: false,
+        batches: false,
+    };
     Ok(Server { children: vec![spawn(&mut command)?], address, dialect, outlet, database: None })
 }
 

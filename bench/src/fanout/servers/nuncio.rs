@@ -30,7 +30,7 @@ pub(super) async fn start(setting: &Setting, contender: Contender) -> Result<Ser
         _ => graphql(Some(token.clone()), vec![operation(0)]),
     };
     let path = "/v1/channels/bench.one/events".to_owned();
-    let outlet = Outlet { address: publishing, path, token: Some(token), whole: false };
+    let outlet = Outlet { address: publishing, path, token: Some(token), whole: false, batches: true };
     Ok(Server { children, address, dialect, outlet, database: Some(tenant.database) })
 }
 
@@ -44,7 +44,7 @@ fn node(setting: &Setting, tenant: &Tenant, role: &str, address: &str) -> Result
         .env("NUNCIO_OPS_LISTEN", free_address()?)
         .env("NUNCIO_CONNECT_SECONDS", "5")
         .env("NUNCIO_DRAIN_SECONDS", "1")
-        .env("NUNCIO_LOG", "warn");
+        .env("NUNCIO_LOG", "error");
     Ok(command)
 }
 

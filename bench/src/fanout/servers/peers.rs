@@ -68,7 +68,8 @@ pub(super) async fn centrifuge() -> Result<Server> {
 }
 
 fn server(child: tokio::process::Child, address: String, dialect: Dialect, whole: bool) -> Server {
-    let outlet = Outlet { address: address.clone(), path: "/publish".to_owned(), token: None, whole };
+    let outlet =
+        Outlet { address: address.clone(), path: "/publish".to_owned(), token: None, whole, batches: false };
     Server { children: vec![child], address, dialect, outlet, database: None }
 }
 
