@@ -17,7 +17,7 @@ const RATE: u32 = 100;
 /// Long enough that what is not read does not fit into the system's own buffers.
 const SECONDS: u32 = 20;
 const GLANCE: Duration = Duration::from_millis(500);
-/// How long memory may take to be given back.
+/// How long a server is left alone after connecting, and how long memory may take to be given back.
 const SETTLING: Duration = Duration::from_secs(5);
 
 /// One run with and one without those that sleep.
@@ -56,6 +56,7 @@ async fn alone(setting: &Setting, options: &Options) -> Result<f64> {
     let server = Contender::Graphql.start(setting).await?;
     let mut driver = Driver::start()?;
     driver.connect(&server, Crowd::of(options.subscribers - sleepers(options))).await?;
+    tokio::time::sleep(SETTLING).await;
     let outcome = driver.run(RATE, events(options)).await?;
     driver.stop().await?;
     server.stop().await?;
@@ -76,6 +77,7 @@ async fn with_sleepers(server: &Server, driver: &mut Driver, options: &Options) 
     let measured = server.processes()?;
     driver.connect(server, Crowd { subscribers, sleepers, resume: false }).await?;
     driver.tell(Command::Sleep { subscribers: sleepers }).await?;
+    tokio::time::sleep(SETTLING).await;
     let before = measured.memory_bytes()?;
     let (outcome, at_most) = while_watching(&measured, driver.run(RATE, events(options))).await?;
     // The sleepers wake, and must get everything too.

@@ -1,5 +1,6 @@
 //! All subscribers are cut at once and come back with their cursors, while events go on.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::client::{Crowd, Driver};
@@ -15,7 +16,7 @@ const CALM: Duration = Duration::from_secs(3);
 const SECONDS: u32 = 20;
 
 /// What became of it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Storm {
     pub(crate) subscribers: usize,
     pub(crate) per_second: u32,
@@ -27,8 +28,16 @@ pub(crate) struct Storm {
     pub(crate) asked: Option<Asked>,
 }
 
+/// In one line, for who waits.
+impl fmt::Debug for Storm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { comeback, outcome, cpu_seconds, .. } = self;
+        write!(formatter, "{comeback:?}, {outcome:?}, {cpu_seconds:.2} s of processor time")
+    }
+}
+
 /// Reads by all nodes together.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Asked {
     pub(crate) calm_seconds: f64,
     pub(crate) calm: Counts,
