@@ -9,7 +9,7 @@ use nuncio_store::Head;
 use super::Feeds;
 use super::error::{FeedError, patiently};
 use super::start::{Place, lost};
-use crate::hub::{Entry, Group, Page, Read, Removed, Stream};
+use crate::hub::{Counted, Entry, Group, Page, Read, Removed, Stream};
 
 /// How many events a page holds at most. Pages begin at multiples of it, so that members at different places near each
 /// other need the same.
@@ -60,8 +60,8 @@ async fn read(
         if let Read::Chunk { events, through } = stream.read(start.epoch, after, group.patterns(), stride) {
             let head = stream.tip().position;
             // What is in memory is whole, whatever has been removed from the log since.
-            let page =
-                Page { epoch: start.epoch, after, through, removed: 0, head, stride, entries: Vec::new() };
+            let (epoch, removed, entries, counted) = (start.epoch, 0, Vec::new(), Counted::page());
+            let page = Page { epoch, after, through, removed, head, stride, entries, counted };
             return Ok(Arc::new(fill(page, group, &events)));
         }
     }
@@ -99,7 +99,8 @@ async fn from_log(
     // Where that began an epoch, the groups begin it too, before anybody looks for this place in their lines.
     stream.pump();
     let (after, through) = (position, page.through);
-    let empty = Page { epoch, after, through, removed, head, stride, entries: Vec::new() };
+    let (entries, counted) = (Vec::new(), Counted::page());
+    let empty = Page { epoch, after, through, removed, head, stride, entries, counted };
     Ok(Arc::new(fill(empty, group, &page.events)))
 }
 

@@ -8,7 +8,7 @@ use nuncio_store::{Head, Store};
 use super::Feeds;
 use super::error::{FeedError, Lost};
 use crate::error::ApiError;
-use crate::hub::{Seat, Tip};
+use crate::hub::{Seat, Stream, Tip};
 
 /// Where a reader begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,28 +131,43 @@ impl Start {
         let (store, project) = (feeds.store(), stream.project());
         match self {
             Self::After(text) => {
-                let known =
-                    |cursor: &Cursor, tip: Tip| cursor.epoch == tip.epoch && cursor.position <= tip.position;
-                let cursor = Cursor::parse(text, project).ok().filter(|cursor| known(cursor, stream.tip()));
-                let Some(Cursor { epoch, position, .. }) = cursor else {
-                    let head = feeds.head(stream).await?;
-                    return resolve_cursor(store, project, group.patterns(), head, text).await;
-                };
+                let cursor = Cursor::parse(text, project).ok();
+                let newest = newest_for(feeds, stream, cursor.as_ref()).await?;
+                // Asked for after the head, whoever waited for it: one statement for all of them.
                 let removed = feeds.removed(stream, group).await?;
-                if removed > position {
+                let (Tip { epoch, position: head }, is_place) = newest;
+                let lost = |reason| {
                     let at = |position| Cursor { project, epoch, position };
-                    let newest = at(stream.tip().position);
-                    let lost =
-                        Lost { reason: Code::CursorExpired, from: cursor, oldest: at(removed), newest };
-                    return Err(lost.into());
+                    Lost { reason, from: cursor, oldest: at(removed), newest: at(head) }.into()
+                };
+                match cursor {
+                    Some(Cursor { position, .. }) if is_place => {
+                        let place = Place { epoch, position, forgiven: position };
+                        if removed > position { Err(lost(Code::CursorExpired)) } else { Ok(place) }
+                    }
+                    _ => Err(lost(Code::CursorInvalid)),
                 }
-                Ok(Place { epoch, position, forgiven: position })
             }
             Self::Now | Self::Since(_) | Self::Last(_) => {
                 self.resolve(store, project, group.patterns()).await
             }
         }
     }
+}
+
+/// The newest place there is, and whether the cursor is one too: as far as is known in memory, else as the database says.
+async fn newest_for(
+    feeds: &Feeds,
+    stream: &Stream,
+    cursor: Option<&Cursor>,
+) -> Result<(Tip, bool), FeedError> {
+    let tip = stream.tip();
+    if cursor.is_some_and(|cursor| cursor.epoch == tip.epoch && cursor.position <= tip.position) {
+        return Ok((tip, true));
+    }
+    let head = feeds.head(stream).await?;
+    let tip = Tip { epoch: head.epoch, position: head.position };
+    Ok((tip, cursor.is_some_and(|cursor| head.accepts(cursor))))
 }
 
 /// Makes sure that nothing a reader at this place still expects has been removed.

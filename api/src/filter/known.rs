@@ -27,10 +27,12 @@ impl Filters {
     /// # Errors
     /// As [`Filter::compile`].
     pub fn get(&self, text: &str) -> Result<Filter, ApiError> {
+        let text = text.trim();
         if let Some(filter) = self.0.lock().get(text) {
             return Ok(filter.clone());
         }
         let filter = Filter::compile(text)?;
+        metrics::counter!("nuncio_filters_compiled_total").increment(1);
         self.0.lock().put(text.into(), filter.clone());
         Ok(filter)
     }

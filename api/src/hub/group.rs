@@ -9,7 +9,7 @@ use slab::Slab;
 
 use super::line::Line;
 use super::shelf::Shelf;
-use super::{Bell, Cause, Content, Entry};
+use super::{Bell, Cause, Content, Counted, Entry};
 
 /// Makes of an event what the members of a group are given; nothing where the event is not for them.
 pub type Render = Box<dyn Fn(&Arc<Event>) -> Option<Content> + Send + Sync>;
@@ -43,6 +43,7 @@ pub struct Group {
     shelf: Shelf,
     removed: tokio::sync::Mutex<Option<Removed>>,
     members: Mutex<Slab<Arc<Clapper>>>,
+    _counted: Counted,
 }
 
 /// What rings a member's bell, once until the member has looked.
@@ -81,6 +82,7 @@ impl Group {
             shelf: Shelf::default(),
             removed: tokio::sync::Mutex::default(),
             members: Mutex::default(),
+            _counted: Counted::group(),
         }
     }
 

@@ -7,6 +7,7 @@
 //! line no longer has, it finds on a [`Page`] that it shares with the others who need it.
 
 mod bell;
+mod counted;
 mod group;
 mod index;
 mod line;
@@ -16,6 +17,7 @@ mod stream;
 mod table;
 
 pub use bell::{Bell, Cause};
+pub use counted::Counted;
 pub use group::{Group, GroupKey, Removed, Render};
 pub use index::Index;
 pub use line::{Content, Entry};
@@ -25,4 +27,4 @@ pub use stream::{Bounds, Seat, Stream, Tip, Took};
 pub use table::Hub;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

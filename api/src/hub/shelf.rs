@@ -6,7 +6,7 @@ use nuncio_model::{Epoch, Position};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::Entry;
+use super::{Counted, Entry};
 
 /// How many pages a group keeps.
 const PAGES: usize = 4;
@@ -28,6 +28,8 @@ pub struct Page {
     pub stride: usize,
     /// Its entries, oldest first.
     pub entries: Vec<Entry>,
+    /// Counts it.
+    pub counted: Counted,
 }
 
 impl Page {
@@ -79,7 +81,8 @@ mod tests {
     use super::*;
 
     fn page(after: Position, through: Position) -> Arc<Page> {
-        Arc::new(Page { epoch: 1, after, through, removed: 0, head: through, stride: 1, entries: Vec::new() })
+        let (removed, head, stride, entries) = (0, through, 1, Vec::new());
+        Arc::new(Page { epoch: 1, after, through, removed, head, stride, entries, counted: Counted::page() })
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn event_on(channel: &str, epoch: Epoch, position: Position) -> Arc<Event> {
 }
 
 /// An event of about a hundred bytes on channel `a.b`.
-pub(in crate::hub) fn event(epoch: Epoch, position: Position) -> Arc<Event> {
+pub(crate) fn event(epoch: Epoch, position: Position) -> Arc<Event> {
     event_on("a.b", epoch, position)
 }
 

@@ -13,7 +13,7 @@ use nuncio_model::{Channel, Clock, Data, Draft, Event, NamespaceSettings};
 use nuncio_store::{Entry, Policy, Project};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -49,7 +49,7 @@ impl Node {
         (node, proxy)
     }
 
-    async fn build(setup: Setup) -> Self {
+    pub(crate) async fn build(setup: Setup) -> Self {
         let node = node::Node::build(Setup { clock: Clock::system(), ..setup }).await;
         let Tenant { name, key } = node.tenant("demo").await;
         let project = node.project(&name);
@@ -58,10 +58,14 @@ impl Node {
 
     /// A token of user `u` that may read these patterns and write nothing.
     pub(crate) fn token(&self, subscribe: &[&str], lifetime: Duration) -> String {
+        self.token_of("u", subscribe, lifetime)
+    }
+
+    pub(crate) fn token_of(&self, user: &str, subscribe: &[&str], lifetime: Duration) -> String {
         let subscribe = subscribe.iter().map(|text| (*text).to_owned()).collect();
         let rights = RightsText { subscribe, ..RightsText::default() };
         let (key, now) = (&self.project.signing_keys[0], self.app.clock.now());
-        mint_token(&self.project.name, key, "u", &rights, now, lifetime).expect("it can be signed")
+        mint_token(&self.project.name, key, user, &rights, now, lifetime).expect("it can be signed")
     }
 
     /// Commits events of one channel without telling anybody.
@@ -82,6 +86,21 @@ impl Node {
     /// Waits until so many listen to the channel.
     pub(crate) async fn until_listeners(&self, channel: &str, count: usize) {
         self.node.until_listeners(self.project.id, channel, count).await;
+    }
+
+    /// Waits until so many listen to the channel of another project.
+    pub(crate) async fn until_listeners_in(&self, tenant: &Tenant, channel: &str, count: usize) {
+        self.node.until_listeners(self.node.project(&tenant.name).id, channel, count).await;
+    }
+
+    /// Publishes numbers to another project, and gives their cursors.
+    pub(crate) async fn publish_to(
+        &self,
+        tenant: &Tenant,
+        channel: &str,
+        numbers: std::ops::Range<u32>,
+    ) -> Vec<String> {
+        self.node.publish(tenant, channel, numbers).await
     }
 
     /// Executes by POST with the key that may do everything.
@@ -105,23 +124,12 @@ impl Node {
     }
 
     pub(crate) async fn connect_with(&self, protocol: &str, headers: &[(&'static str, &str)]) -> Client {
-        let url = format!("ws://{}/graphql", self.address);
-        let mut request = url.into_client_request().expect("a good URL");
-        let mut set = |name, value: &str| {
-            request.headers_mut().insert(name, value.parse().expect("a good header"));
-        };
-        if !protocol.is_empty() {
-            set("sec-websocket-protocol", protocol);
-        }
-        headers.iter().for_each(|(name, value)| set(name, value));
-        Client(connect_async(request).await.expect("the handshake is accepted").0)
+        Client::connect(&self.address, protocol, headers).await
     }
 
     /// A connection that has been acknowledged, with the key that may do everything.
     pub(crate) async fn ready(&self) -> Client {
-        let mut client = self.connect().await;
-        client.init(&self.key).await;
-        client
+        Client::ready(&self.address, &self.key).await
     }
 }
 
@@ -151,6 +159,27 @@ impl std::ops::Deref for Node {
 pub(crate) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
+    /// A connection to the node at this address.
+    pub(crate) async fn connect(address: &str, protocol: &str, headers: &[(&'static str, &str)]) -> Self {
+        let url = format!("ws://{address}/graphql");
+        let mut request = url.into_client_request().expect("a good URL");
+        let mut set = |name, value: &str| {
+            request.headers_mut().insert(name, value.parse().expect("a good header"));
+        };
+        if !protocol.is_empty() {
+            set("sec-websocket-protocol", protocol);
+        }
+        headers.iter().for_each(|(name, value)| set(name, value));
+        Self(connect_async(request).await.expect("the handshake is accepted").0)
+    }
+
+    /// A connection to the node at this address, acknowledged.
+    pub(crate) async fn ready(address: &str, token: &str) -> Self {
+        let mut client = Self::connect(address, "graphql-transport-ws", &[]).await;
+        client.init(token).await;
+        client
+    }
+
     pub(crate) async fn send(&mut self, text: impl Into<String>) {
         // The node may have closed already; what it said about that is still to be read.
         let _ = self.0.send(Message::text(text.into())).await;
@@ -165,10 +194,34 @@ impl Client {
         self.send(json!({"id": id, "type": "subscribe", "payload": {"query": query}}).to_string()).await;
     }
 
+    /// Starts an operation with all that a payload may hold.
+    pub(crate) async fn start(&mut self, id: &str, payload: &Value) {
+        self.send(json!({"id": id, "type": "subscribe", "payload": payload}).to_string()).await;
+    }
+
+    pub(crate) async fn complete(&mut self, id: &str) {
+        self.send(json!({"id": id, "type": "complete"}).to_string()).await;
+    }
+
+    /// The next event, and the operation it is of.
+    pub(crate) async fn event(&mut self) -> (String, Value) {
+        let mut message = self.message().await;
+        assert_eq!(message["type"], json!("next"), "{message}");
+        let id = message["id"].as_str().expect("an id").to_owned();
+        (id, message["payload"]["data"].take())
+    }
+
+    /// Waits until the node has dealt with all that was sent; what comes before that is thrown away.
+    pub(crate) async fn settle(&mut self) {
+        self.send(r#"{"type":"ping"}"#).await;
+        while self.message().await != json!({"type": "pong"}) {}
+    }
+
     /// The next text that is no ping, as it is.
     pub(crate) async fn text(&mut self) -> String {
+        let end = Instant::now() + SOON;
         loop {
-            match timeout(SOON, self.0.next()).await.expect("a message in time") {
+            match timeout_at(end, self.0.next()).await.expect("a message in time") {
                 Some(Ok(Message::Text(text))) if text.as_str() != r#"{"type":"ping"}"# => {
                     return text.to_string();
                 }

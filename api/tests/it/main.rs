@@ -1,6 +1,7 @@
 //! The api node against a real PostgreSQL, over real HTTP.
 
 mod admin;
+mod counts;
 mod credentials;
 mod filters;
 mod graphql_feed;
@@ -12,6 +13,8 @@ mod node;
 mod problems;
 mod publishing;
 mod redrive;
+mod sharing;
 mod sse;
 mod sse_socket;
+mod storm;
 mod surface;

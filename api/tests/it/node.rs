@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nuncio_api::{ApiSettings, App, Parts, mint_token};
 use nuncio_broker::{Broker, WakeBus};
+use nuncio_devstack::Postgres;
 use nuncio_devstack::testkit::{self, Proxy, TestDatabase};
 use nuncio_model::rights::RightsText;
 use nuncio_model::{Channel, Clock, NamespaceSettings, ProjectId, ProjectName, Rights, Secret};
@@ -52,6 +53,20 @@ pub(crate) struct Node {
     pub(crate) bus: WakeBus,
     /// Stands between the node and its database, where the test asked for it.
     pub(crate) proxy: Option<Proxy>,
+    /// The database's server, where it is the test's own.
+    _server: Option<Postgres>,
+}
+
+/// Another node over the same database; it serves until it is dropped.
+pub(crate) struct Peer {
+    pub(crate) app: Arc<App>,
+    pub(crate) site: Site,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.app.drain.cancel();
+    }
 }
 
 /// How a node differs from an ordinary one.
@@ -61,14 +76,39 @@ pub(crate) struct Setup {
     pub(crate) broker: Option<Broker>,
     pub(crate) clock: Clock,
     pub(crate) proxied: bool,
+    /// The database's server; none for the one that all tests share.
+    pub(crate) server: Option<Postgres>,
 }
 
 impl Default for Setup {
     /// The only node, with a clock that stands still.
     fn default() -> Self {
         let (settings, bus) = (ApiSettings::default(), WakeBus::memory());
-        Self { settings, bus, broker: None, clock: Clock::fixed(Clock::system().now()), proxied: false }
+        let clock = Clock::fixed(Clock::system().now());
+        Self { settings, bus, broker: None, clock, proxied: false, server: None }
     }
+}
+
+async fn connect(url: String) -> Store {
+    let secret_key = Some(SecretKey::derive(&Secret::new("0123456789abcdef0123456789abcdef")));
+    let options = StoreOptions { secret_key, ..StoreOptions::new(Secret::new(url)) };
+    Store::connect(&options).await.expect("the database is there")
+}
+
+async fn launch(
+    store: Store,
+    broker: Option<Broker>,
+    (bus, clock, settings): (WakeBus, Clock, ApiSettings),
+) -> (Arc<App>, Site) {
+    let directory = Directory::load(store.clone()).await.expect("the settings");
+    let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let settings_of_server = settings.clone();
+    let app = App::new(Parts { store, directory, bus, broker, clock, settings, drain, tasks });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let (router, stop) = (nuncio_api::router(app.clone()), app.drain.clone());
+    tokio::spawn(async move { nuncio_api::serve(listener, router, &settings_of_server, stop).await });
+    (app, Site::at(address))
 }
 
 async fn proxy_before(url: &str) -> Proxy {
@@ -133,37 +173,32 @@ impl Node {
     }
 
     pub(crate) async fn build(setup: Setup) -> Self {
-        let Setup { settings, bus, broker, clock, proxied } = setup;
+        let Setup { settings, bus, broker, clock, proxied, server } = setup;
         let migrate = async |url: String| {
             let store = Store::connect(&StoreOptions::new(Secret::new(url))).await?;
             store.migrate().await?;
             store.close().await;
             Ok::<(), nuncio_store::Error>(())
         };
-        let database = testkit::database(TEMPLATE, migrate).await.expect("a database");
+        let database = match &server {
+            Some(server) => testkit::database_in(server, TEMPLATE, migrate).await,
+            None => testkit::database(TEMPLATE, migrate).await,
+        };
+        let database = database.expect("a database");
         let proxy = if proxied { Some(proxy_before(&database.url).await) } else { None };
         let url = proxy.as_ref().map_or_else(|| database.url.clone(), |proxy| proxy.rewrite(&database.url));
-        let secret_key = Some(SecretKey::derive(&Secret::new("0123456789abcdef0123456789abcdef")));
-        let options = StoreOptions { secret_key, ..StoreOptions::new(Secret::new(url)) };
-        let store = Store::connect(&options).await.expect("the database is there");
+        let store = connect(url).await;
         let admin = store.create_admin_key("tests", Role::Owner).await.expect("a key").expose().to_owned();
-        let directory = Directory::load(store.clone()).await.expect("the settings");
-        let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let app = App::new(Parts {
-            store,
-            directory,
-            bus: bus.clone(),
-            broker,
-            clock,
-            settings: settings.clone(),
-            drain,
-            tasks,
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound").to_string();
-        let (router, stop) = (nuncio_api::router(app.clone()), app.drain.clone());
-        tokio::spawn(async move { nuncio_api::serve(listener, router, &settings, stop).await });
-        Self { app, bus, site: Site::at(address), admin, database, proxy }
+        let (app, site) = launch(store, broker, (bus.clone(), clock, settings)).await;
+        Self { app, bus, site, admin, database, proxy, _server: server }
+    }
+
+    /// A new node over the same database, which hears of the same wakes.
+    pub(crate) async fn beside(&self) -> Peer {
+        let (clock, settings) = (self.app.clock.clone(), self.app.settings.clone());
+        let store = connect(self.database.url.clone()).await;
+        let (app, site) = launch(store, None, (self.bus.clone(), clock, settings)).await;
+        Peer { app, site }
     }
 
     /// A project whose key may do everything.

@@ -83,3 +83,40 @@ impl Stream for Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::tests::event;
+
+    fn payload(document: &str) -> String {
+        let execution = Execution::new(&schema::build(), document);
+        let bytes = execution.payload(&event(1, 7));
+        String::from_utf8(bytes.to_vec()).expect("responses are text")
+    }
+
+    /// The worst bug that sharing can have is to give one viewer what is another's.
+    #[test]
+    fn nobody_is_asking_in_what_is_executed_for_all() {
+        for asks_who in
+            ["{ cursor }", "{ history(channel: \"a\") { cursor } }", "{ channel(name: \"a\") { name } }"]
+        {
+            let answer = payload(asks_who);
+            assert!(answer.contains("\"code\":\"INTERNAL\"") && !answer.contains("Request"), "{answer}");
+        }
+        let events = payload("subscription{events(channel:\"#\"){id }}");
+        assert_eq!(events, r#"{"data":{"events":{"id":"7"}}}"#);
+    }
+
+    #[test]
+    fn a_shared_execution_goes_on_for_as_long_as_it_is_handed_events() {
+        let execution =
+            Execution::new(&schema::build(), "subscription{events(channel:\"#\"){x:sequence cursor }}");
+        let cursors: Vec<String> = (1..=100).map(|n| event(1, n).cursor().to_string()).collect();
+        for (n, cursor) in (1..).zip(cursors) {
+            let bytes = execution.payload(&event(1, n));
+            let expected = format!("{{\"data\":{{\"events\":{{\"x\":{n},\"cursor\":\"{cursor}\"}}}}}}");
+            assert_eq!(bytes, expected.as_bytes());
+        }
+    }
+}

@@ -7,6 +7,7 @@
 mod documents;
 mod execution;
 mod plan;
+mod root;
 mod shape;
 
 pub(super) use documents::Documents;

@@ -11,7 +11,8 @@ use super::super::http::Endpoint;
 use super::super::request::Incoming;
 use super::super::schema::{Asked, AskedSlot, Cursor, GapSlot, OnGap, Request, Time};
 use super::execution::Execution;
-use super::shape::Shape;
+use super::root::{dissolved, missing};
+use super::shape::{Shape, operation};
 use crate::error::ApiError;
 use crate::hub::{Content, GroupKey, Render};
 
@@ -53,6 +54,15 @@ pub(in crate::graphql) fn plan(
     let (document, name) = (incoming.query.clone(), name.map(str::to_owned));
     let (gap, slot) = (request.gap.clone(), AskedSlot::default());
     let mut prepared = incoming.prepare(&endpoint.app).map_err(refuse)?;
+    let dissolved = prepared.parsed_query().map_or(Ok(None), dissolved).map_err(refuse)?;
+    if let Some(document) = dissolved {
+        prepared.set_parsed_query(document);
+    }
+    let variables = prepared.variables.clone();
+    let operation = prepared.parsed_query().ok().and_then(|document| operation(document, name.as_deref()));
+    if let Some(missing) = operation.and_then(|operation| missing(operation, &variables)) {
+        return Err(refuse(ApiError::invalid(format!("the variable ${missing} must have a value"))));
+    }
     let shape = prepared.parsed_query().ok().and_then(|document| Shape::of(document, name.as_deref()));
     let Some(shape) = shape else {
         return Ok(Plan::Alone(Box::new(prepared.data(request)), gap));
@@ -107,6 +117,9 @@ struct Unfit;
 
 impl Given {
     fn of(shape: &Shape, variables: &Variables) -> Result<Self, Unfit> {
+        if !shape.has_all(variables) {
+            return Err(Unfit);
+        }
         let given = |name| shape.argument(name, variables).filter(|value| *value != Value::Null);
         Ok(Self {
             channel: text(given("channel").ok_or(Unfit)?)?,

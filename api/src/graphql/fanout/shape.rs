@@ -28,6 +28,8 @@ pub(in crate::graphql) struct Shape {
     arguments: Vec<(Name, Literal)>,
     /// The variables' default values.
     defaults: Vec<(Name, Value)>,
+    /// The variables that must have a value.
+    required: Vec<Name>,
 }
 
 impl Shape {
@@ -54,7 +56,17 @@ impl Shape {
             Some((variable.node.name.node.clone(), default.node.clone()))
         };
         let defaults = operation.variable_definitions.iter().filter_map(default).collect();
-        Some(Self { document, arguments, defaults })
+        let required = operation.variable_definitions.iter().map(|variable| &variable.node);
+        let required = required.filter(|variable| !variable.var_type.node.nullable);
+        let required = required.map(|variable| variable.name.node.clone()).collect();
+        Some(Self { document, arguments, defaults, required })
+    }
+
+    /// Whether every variable that must have a value has one.
+    pub(super) fn has_all(&self, variables: &Variables) -> bool {
+        let default = |name: &Name| self.defaults.iter().any(|(other, _)| other == name);
+        let is_given = |name: &Name| variables.get(name).map_or(default(name), |value| *value != Value::Null);
+        self.required.iter().all(is_given)
     }
 
     /// The document that is executed for all.
@@ -74,7 +86,10 @@ impl Shape {
 }
 
 /// The operation that is meant.
-fn operation<'a>(document: &'a ExecutableDocument, name: Option<&str>) -> Option<&'a OperationDefinition> {
+pub(super) fn operation<'a>(
+    document: &'a ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'a OperationDefinition> {
     let mut operations = document.operations.iter();
     let found = match name {
         Some(name) => operations.find(|(other, _)| other.is_some_and(|other| other == name)),
@@ -206,5 +221,18 @@ mod tests {
         assert_eq!(argument("filter"), Some("true".into()));
         let variables = Variables::from_json(serde_json::json!({"n": null}));
         assert_eq!(shape.argument("last", &variables), Some(Value::Null));
+    }
+
+    #[test]
+    fn a_variable_that_must_have_a_value_is_missed() {
+        let shape =
+            shape("subscription($c: String! = \"a\", $x: Cursor!) { events(channel: $c, after: $x) { id } }");
+        let has_all = |json| shape.as_ref().expect("can be shared").has_all(&Variables::from_json(json));
+        assert!(has_all(serde_json::json!({"x": "1"})));
+        for missing in
+            [serde_json::json!({}), serde_json::json!({"x": null}), serde_json::json!({"c": null, "x": "1"})]
+        {
+            assert!(!has_all(missing));
+        }
     }
 }

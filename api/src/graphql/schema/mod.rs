@@ -11,7 +11,7 @@ mod subscription;
 use std::sync::Arc;
 
 use async_graphql::{Context, Result};
-use nuncio_model::{Action, Identity, Pattern, ProjectId};
+use nuncio_model::{Action, Code, Identity, Pattern, ProjectId};
 use nuncio_store::Project;
 use parking_lot::Mutex;
 
@@ -68,7 +68,9 @@ impl Request {
     }
 
     fn of<'a>(context: &Context<'a>) -> Result<&'a Self> {
-        context.data::<Self>()
+        // What is executed for many is asked by nobody in particular.
+        let nobody = || of_api(ApiError::new(Code::Internal, "it is not known who is asking"));
+        context.data_opt::<Self>().ok_or_else(nobody)
     }
 
     fn project_id(&self) -> ProjectId {
