@@ -215,7 +215,7 @@ fn storm_table(findings: &Findings) -> String {
             storm.cpu_seconds
         );
     }
-    out += "\nReads beyond those that the events cause by themselves. ";
+    out += "\nReads beyond those that the events cause by themselves, and without those of appends. ";
     if let Some(asked) = &last.asked {
         out += "The most frequent in the last storm:\n\n| statement | times |\n|---|---|\n";
         for (query, calls) in asked.storm.most_frequent(STATEMENTS) {
