@@ -1,6 +1,5 @@
 //! One connection from `connection_init` to its end.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -83,29 +82,26 @@ impl Connection {
         }
     }
 
-    /// Serves the connection to its end.
-    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, wire: &mut Wire<S>) -> End {
-        poll_fn(|context| match self.poll(wire, context) {
-            Ok(()) => Poll::Pending,
-            Err(end) => Poll::Ready(end),
-        })
-        .await
-    }
-
-    /// Does all that can be done now. Each turn ends with one write of all that it made ready.
-    fn poll<S: AsyncRead + AsyncWrite + Unpin>(
+    /// Serves the connection as far as that can be done now, until its end. Each turn ends with one write of all that it
+    /// made ready.
+    pub(super) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<S>,
         context: &mut Context<'_>,
-    ) -> Result<(), End> {
+    ) -> Poll<End> {
         for _ in 0..TURNS {
-            let more = self.turn(wire, context)?;
-            if wire.poll_flush(context)?.is_pending() || !more {
-                return Ok(());
+            let more = match self.turn(wire, context) {
+                Ok(more) => more,
+                Err(end) => return Poll::Ready(end),
+            };
+            match wire.poll_flush(context) {
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Ready(Ok(())) if more => {}
+                Poll::Ready(Ok(())) | Poll::Pending => return Poll::Pending,
             }
         }
         context.waker().wake_by_ref();
-        Ok(())
+        Poll::Pending
     }
 
     /// Makes ready what there is, as far as the socket has room; whether there may be more.
@@ -234,7 +230,7 @@ impl Connection {
     }
 
     /// Who is asking, if a page of its origin may: by the payload, else by the header of the upgrade request.
-    fn admit(&self, payload: InitPayload) -> Result<Arc<Identity>, ApiError> {
+    fn admit(&mut self, payload: InitPayload) -> Result<Arc<Identity>, ApiError> {
         let bearer = |text: String| {
             text.get(..7)
                 .is_some_and(|s| s.eq_ignore_ascii_case("bearer "))
@@ -248,7 +244,9 @@ impl Connection {
                 .clone()
                 .ok_or_else(|| ApiError::unauthenticated("there are no credentials"))?,
         };
-        check_origin(&*self.app().project(&identity)?, &self.opening.origin)?;
+        // Not kept: they would keep the whole request in memory for as long as the connection lasts.
+        let origin = std::mem::take(&mut self.opening.origin);
+        check_origin(&*self.app().project(&identity)?, &origin)?;
         Ok(identity)
     }
 

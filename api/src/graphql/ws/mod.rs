@@ -16,6 +16,7 @@ mod tap;
 mod upgrade;
 mod wire;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -95,14 +96,16 @@ pub(super) fn open(
         let Upgraded { socket, seat: _seat, early } = upgraded;
         let mut wire = Wire::new(socket, &early, settings.max_message_bytes, stalled);
         let end = if handshake.speaks {
-            Connection::new(endpoint, opening).run(&mut wire).await
+            let mut connection = Connection::new(endpoint, opening);
+            poll_fn(|context| connection.poll(&mut wire, context)).await
         } else {
             End::Close(CloseReason::UnknownSubprotocol)
         };
         if let End::Close(reason) = end {
             let code = reason.code().to_string();
             metrics::counter!("nuncio_websocket_closes_total", "code" => code).increment(1);
-            wire.close(reason).await;
+            // Apart, so that it takes no memory before.
+            Box::pin(wire.close(reason)).await;
         }
     });
     handshake.response

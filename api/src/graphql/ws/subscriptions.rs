@@ -31,7 +31,7 @@ const SHARE: usize = 8 << 10;
 pub(super) struct Subscriptions {
     bell: Arc<Bell>,
     numbers: HashMap<Box<str>, u32>,
-    all: HashMap<u32, Subscription>,
+    all: HashMap<u32, Box<Subscription>>,
     /// The number of the next. None is used twice while anything could still come for it.
     next: u32,
     /// Those that have to look whether there is something for them, in turn.
@@ -84,7 +84,7 @@ impl Subscriptions {
         let subscription =
             Subscription { id: id.into(), head, on_gap, gap: None, member: None, awaited: Some(awaited) };
         self.numbers.insert(id.into(), number);
-        self.all.insert(number, subscription);
+        self.all.insert(number, Box::new(subscription));
     }
 
     /// Stops one: nothing more comes of it.
