@@ -154,7 +154,12 @@ impl Inner {
             }
             metrics::counter!("nuncio_feed_hole_pages_total").increment(1);
             let (epoch, through, events) = (page.head.epoch, page.through, page.events);
-            stream.accept(Segment { epoch, after, through, events });
+            // Positions have no holes: what is missing has been removed, and whoever waited for it is to be told.
+            if events.len() as i64 == through - after {
+                stream.accept(Segment { epoch, after, through, events });
+            } else {
+                stream.skip_to(epoch, through);
+            }
         }
         Ok(())
     }

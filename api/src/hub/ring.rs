@@ -138,6 +138,19 @@ impl Ring {
         self.outcome(replaced, before)
     }
 
+    /// Begins anew at a place: what lies before it cannot be had whole.
+    pub fn skip_to(&mut self, epoch: Epoch, place: Position) {
+        if self.begun && (epoch, place) <= (self.epoch, self.tail) {
+            return;
+        }
+        self.enter_epoch(epoch, place);
+        self.events.clear();
+        self.bytes = 0;
+        (self.floor, self.tail, self.known) = (place, place, self.known.max(place));
+        self.join_waiting();
+        self.evict();
+    }
+
     /// The next events after a place that match any of the patterns: at most so many, and those of one bounded scan.
     pub fn read(&self, after: Position, patterns: &[Pattern], max_events: usize) -> Read {
         if !self.begun || after < self.floor {

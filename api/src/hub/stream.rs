@@ -120,6 +120,13 @@ impl Stream {
         accepted
     }
 
+    /// Takes it that what lies before a place cannot be had whole any more: whoever still needs it asks the log, which
+    /// knows what has been removed.
+    pub fn skip_to(&self, epoch: Epoch, place: Position) {
+        self.ring.write().skip_to(epoch, place);
+        self.advanced.notify_one();
+    }
+
     /// How often something has been removed, as it was last heard.
     pub fn trims(&self) -> i64 {
         self.trims.load(Ordering::Acquire)

@@ -299,6 +299,33 @@ fn an_epoch_begins_for_all_and_places_of_the_one_before_are_not_here() {
     assert_eq!(take(2, 4), (Took::All(5), vec![5]));
 }
 
+/// A hole that was read after some of it had been removed was taken for whole: live members missed events, untold.
+#[test]
+fn what_cannot_be_had_whole_is_left_to_the_log() {
+    let (stream, executions) = (stream(), Arc::default());
+    stream.learn_head(1, 2);
+    stream.pump();
+    let (seat, bell) = sit(&stream, "#", &executions);
+    let segment = |after, through| Segment {
+        epoch: 1,
+        after,
+        through,
+        events: (after + 1..=through).map(|position| event(1, position)).collect(),
+    };
+    // A wake came too early; of what lies before it some has been removed.
+    stream.accept(segment(9, 11));
+    stream.skip_to(1, 9);
+    assert_eq!(stream.hole(), None);
+    while stream.pump() {}
+    let mut causes = Vec::new();
+    bell.take(&mut causes);
+    assert_eq!(causes, [Cause::Member(0)]);
+    assert_eq!(seat.take(Tip { epoch: 1, position: 2 }, |_| true), Took::NotHere);
+    assert_eq!(seat.take(Tip { epoch: 1, position: 9 }, |_| true), Took::All(11));
+    stream.skip_to(1, 5);
+    assert_eq!(stream.tip(), Tip { epoch: 1, position: 11 }, "the way back is no way");
+}
+
 #[test]
 fn listeners_are_counted_by_what_they_match() {
     let (stream, executions) = (stream(), Arc::default());

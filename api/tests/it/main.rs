@@ -13,6 +13,7 @@ mod node;
 mod problems;
 mod publishing;
 mod redrive;
+mod removal;
 mod sharing;
 mod sse;
 mod sse_socket;

@@ -53,14 +53,13 @@ async fn reads(node: &Node) -> BTreeMap<String, i64> {
     fields.map(|(calls, query)| (query.to_owned(), calls.parse().expect("a number"))).collect()
 }
 
-/// Who came back, and what that took the database: the look at the heads that each node takes every second
-/// apart.
+/// A thousand who came back, and how many reads that took. Each node looks at the heads once a second by itself, which
+/// is left out.
 async fn come_back(node: &Node, address: &str, cursors: &[String], nodes: i64) -> (Vec<Client>, i64) {
-    let count = 1_000;
     let token = node.token(&["a.#"], HOUR);
     let (before, begun) = (reads(node).await, Instant::now());
     let mut clients = Vec::new();
-    for at in 0..count {
+    for at in 0..1_000 {
         let mut client = Client::ready(address, &token).await;
         client.start("1", &after(&json!(cursors[at * 7_919 % cursors.len()]))).await;
         clients.push(client);
@@ -71,12 +70,11 @@ async fn come_back(node: &Node, address: &str, cursors: &[String], nodes: i64) -
         }
     }
     let looks = nodes * (begun.elapsed().as_secs() as i64 + 1);
-    let after = reads(node).await;
-    let more = after.into_iter().map(|(query, calls)| (calls - before.get(&query).unwrap_or(&0), query));
-    let more: Vec<_> = more.filter(|(calls, _)| *calls > 0).collect();
-    eprintln!("{count} came back in {:?}; statements: {more:#?}", begun.elapsed());
-    let sum: i64 = more.iter().map(|(calls, _)| calls).sum();
-    (clients, (sum - looks).max(0))
+    let more = reads(node).await.into_iter().map(|(query, calls)| {
+        let calls = calls - before.get(&query).unwrap_or(&0);
+        if query.contains("from heads") { (calls - looks).max(0) } else { calls }
+    });
+    (clients, more.sum())
 }
 
 /// P9: a thousand who come back to a hot channel cost two reads at the most.
@@ -103,7 +101,6 @@ async fn a_thousand_come_back_for_two_reads() {
     // They come to a node that has nothing in memory.
     let new = node.beside().await;
     let (_clients, on_new) = come_back(&node, &new.site.address, &cursors, 2).await;
-    eprintln!("reads: {with_company} with company, {all} after a cut of all, {on_new} on a new node");
     assert!(on_new <= 8, "{on_new} reads");
 }
 
@@ -141,9 +138,7 @@ async fn a_storm_of_reconnects_misses_nothing_and_repeats_nothing() {
             }
         }
     };
-    let begun = Instant::now();
     tokio::join!(publish, join_all((0..MEMBERS).map(member)));
-    eprintln!("all had all after {:?}", begun.elapsed());
 }
 
 /// The next event's number, without reading a large text whole.
@@ -190,9 +185,7 @@ async fn slow_readers_hold_nobody_up_and_leave_nothing_behind() {
             assert_eq!(sequence(client).await, n);
         }
     });
-    let begun = Instant::now();
     tokio::join!(publish, join_all(read));
-    eprintln!("{FAST} had all after {:?} beside {SLOW} who read nothing", begun.elapsed());
     assert!(counts.of("nuncio_pages") <= SLOW as i64 + 4, "each holds a page at the most");
     // Half of them go without having read anything, the others begin to read.
     let gone = slow.split_off(SLOW / 2);
