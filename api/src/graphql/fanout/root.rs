@@ -29,12 +29,11 @@ pub(super) fn dissolved(document: &ExecutableDocument) -> Result<Option<Executab
         return Ok(None);
     }
     let mut changed = document.clone();
-    let operations = document.operations.iter().map(|(_, operation)| &operation.node);
-    for (operation, changed) in operations.zip(operations_of(&mut changed)) {
+    for operation in operations_of(&mut changed) {
         if operation.ty == OperationType::Subscription {
             let mut items = Vec::new();
             gather(document, &operation.selection_set.node, &mut items, MAX_NESTING)?;
-            changed.selection_set.node.items = items;
+            operation.selection_set.node.items = items;
         }
     }
     // Nothing spreads them any more.
@@ -42,7 +41,6 @@ pub(super) fn dissolved(document: &ExecutableDocument) -> Result<Option<Executab
     Ok(Some(changed))
 }
 
-/// In the order of `DocumentOperations::iter`.
 fn operations_of(document: &mut ExecutableDocument) -> Vec<&mut OperationDefinition> {
     use async_graphql::parser::types::DocumentOperations as Operations;
     match &mut document.operations {
