@@ -12,6 +12,8 @@ pub mod feed;
 pub mod filter;
 pub mod graphql;
 pub mod history;
+#[cfg(test)]
+mod hot;
 pub mod hub;
 pub mod openapi;
 pub mod problem;

@@ -5,6 +5,7 @@ mod clients;
 mod dev;
 mod generate;
 mod install;
+mod instructions;
 mod lint;
 mod step;
 mod surface;
@@ -43,7 +44,7 @@ enum Chore {
     Lint,
     /// Run a benchmark with the release build.
     Bench {
-        /// Which one; see `bench/`.
+        /// `instructions`, or one of `bench/`.
         name: String,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,

@@ -146,3 +146,17 @@ mod tests {
         assert_eq!((frames[0].len(), frames[1].len()), (3, 2));
     }
 }
+
+#[cfg(test)]
+mod hot {
+    use super::*;
+    use crate::hot::repeat;
+    use crate::hub::tests::event;
+
+    #[test]
+    fn frame() {
+        let (form, event) = (Form { typed: false, framing: Framing::Chunked, filter: None }, event(1, 7));
+        let render = form.render();
+        repeat(|_| render(&event));
+    }
+}

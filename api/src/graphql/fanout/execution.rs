@@ -120,3 +120,18 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod hot {
+    use super::*;
+    use crate::hot::repeat;
+    use crate::hub::tests::event;
+
+    #[test]
+    fn execution() {
+        let document = "subscription{events(channel:\"#\"){id type channel cursor data }}";
+        let (execution, event) = (Execution::new(&schema::build(), document), event(1, 7));
+        assert!(execution.payload(&event).starts_with(b"{\"data\":{"));
+        repeat(|_| execution.payload(&event));
+    }
+}

@@ -144,3 +144,21 @@ mod tests {
         assert_eq!((out.pending(), out.bytes.capacity()), (0, 0));
     }
 }
+
+#[cfg(test)]
+mod hot {
+    use super::*;
+    use crate::hot::repeat;
+
+    /// As often as it takes to fill a socket's share, and then all is taken.
+    #[test]
+    fn frame() {
+        let mut out = Outgoing::default();
+        repeat(|n| {
+            out.push(&[br#"{"type":"next","id":"1","payload":"#, &[b'x'; 300], b"}"]);
+            if n % 16 == 0 {
+                out.advance(out.pending());
+            }
+        });
+    }
+}
