@@ -68,7 +68,7 @@ fn filter_matches() {
 #[test]
 fn event_for_100_members() {
     // Small, so that old events leave memory as they do in the long run.
-    let hub = Hub::new(Bounds { ring_bytes: 1 << 16, line_bytes: 1 << 14 });
+    let hub = Hub::new(Bounds { ring_bytes: 1 << 16, line_bytes: 1 << 14, lines_bytes: 1 << 20 });
     let (stream, _) = hub.open(ProjectId(1));
     stream.learn_head(1, 0);
     stream.pump();

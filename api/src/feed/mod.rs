@@ -31,7 +31,7 @@ pub use reader::{Chunk, Reader};
 pub use start::{Gap, OnGap, Place, Start};
 
 /// How much of the recent events is kept in memory.
-const BOUNDS: Bounds = Bounds { ring_bytes: 4 << 20, line_bytes: 512 << 10 };
+const BOUNDS: Bounds = Bounds { ring_bytes: 4 << 20, line_bytes: 512 << 10, lines_bytes: 32 << 20 };
 
 /// The feeds of all projects on this node.
 #[derive(Clone)]

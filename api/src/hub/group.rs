@@ -106,10 +106,10 @@ impl Group {
         Some(Entry { position: event.position, content: (self.render)(event)? })
     }
 
-    /// Makes the event ready for all members; whether it is for them at all.
-    pub(super) fn push(&self, event: &Arc<Event>) -> bool {
+    /// Makes the event ready for all members, in a line of about so many bytes; whether it is for them at all.
+    pub(super) fn push(&self, event: &Arc<Event>, line_bytes: usize) -> bool {
         let Some(entry) = self.entry(event) else { return false };
-        self.line.write().push(entry);
+        self.line.write().push(entry, line_bytes);
         true
     }
 

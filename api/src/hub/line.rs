@@ -45,20 +45,19 @@ pub(super) struct Line {
     floor: Position,
     entries: VecDeque<Entry>,
     bytes: usize,
-    max_bytes: usize,
 }
 
 impl Line {
-    /// A line that begins at a place and holds about so many bytes.
-    pub(super) fn new(epoch: Epoch, floor: Position, max_bytes: usize) -> Self {
-        Self { epoch, floor, entries: VecDeque::new(), bytes: 0, max_bytes }
+    /// A line that begins at a place.
+    pub(super) fn new(epoch: Epoch, floor: Position) -> Self {
+        Self { epoch, floor, entries: VecDeque::new(), bytes: 0 }
     }
 
-    /// Adds what is newer than all there is.
-    pub(super) fn push(&mut self, entry: Entry) {
+    /// Adds what is newer than all there is, and keeps about so many bytes.
+    pub(super) fn push(&mut self, entry: Entry, max_bytes: usize) {
         self.bytes += entry.cost();
         self.entries.push_back(entry);
-        while self.bytes > self.max_bytes {
+        while self.bytes > max_bytes {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.cost();
             self.floor = oldest.position;
@@ -67,7 +66,7 @@ impl Line {
 
     /// Begins anew at a place: what lies between is not here.
     pub(super) fn restart(&mut self, epoch: Epoch, floor: Position) {
-        *self = Self::new(epoch, floor, self.max_bytes);
+        *self = Self::new(epoch, floor);
     }
 
     /// All entries after a place; none at all where the place is of another epoch or older than the line.
@@ -94,8 +93,8 @@ mod tests {
 
     #[test]
     fn a_place_within_the_line_gets_all_after_it() {
-        let mut line = Line::new(1, 10, 1 << 20);
-        [12, 15, 16].into_iter().for_each(|position| line.push(entry(position, 10)));
+        let mut line = Line::new(1, 10);
+        [12, 15, 16].into_iter().for_each(|position| line.push(entry(position, 10), 1 << 20));
         assert_eq!(positions(&line, 1, 10), Some(vec![12, 15, 16]));
         assert_eq!(positions(&line, 1, 13), Some(vec![15, 16]));
         assert_eq!(positions(&line, 1, 99), Some(vec![]));
@@ -104,18 +103,18 @@ mod tests {
 
     #[test]
     fn the_oldest_leave_when_it_is_full_and_one_too_large_passes_by() {
-        let mut line = Line::new(1, 0, 3 * (ENTRY_OVERHEAD + 100));
-        (1..=5).for_each(|position| line.push(entry(position, 100)));
+        let (mut line, most) = (Line::new(1, 0), 3 * (ENTRY_OVERHEAD + 100));
+        (1..=5).for_each(|position| line.push(entry(position, 100), most));
         assert_eq!((positions(&line, 1, 1), positions(&line, 1, 2)), (None, Some(vec![3, 4, 5])));
-        line.push(entry(6, 100_000));
+        line.push(entry(6, 100_000), most);
         assert_eq!((positions(&line, 1, 5), positions(&line, 1, 6)), (None, Some(vec![])));
         assert_eq!(line.bytes, 0);
     }
 
     #[test]
     fn a_line_begun_anew_forgets_what_was_before() {
-        let mut line = Line::new(1, 0, 1 << 20);
-        line.push(entry(1, 1));
+        let mut line = Line::new(1, 0);
+        line.push(entry(1, 1), 1 << 20);
         line.restart(2, 7);
         assert_eq!(
             (positions(&line, 1, 1), positions(&line, 2, 6), positions(&line, 2, 7)),

@@ -17,6 +17,9 @@ use super::{Accepted, Bell, Entry, Read, Ring, Segment};
 /// How many events are given to the groups at once, before their members are rung for.
 const BATCH: usize = 64;
 
+/// What a group keeps in any case of what it made, about, however many groups there are.
+const LEAST_LINE_BYTES: usize = 8 << 10;
+
 /// The count of removals before it was ever read.
 const UNKNOWN: i64 = -1;
 
@@ -25,8 +28,10 @@ const UNKNOWN: i64 = -1;
 pub struct Bounds {
     /// Of each project's events, about so many bytes.
     pub ring_bytes: usize,
-    /// Of what each group made of them, about so many bytes.
+    /// Of what each group made of them, about so many bytes,
     pub line_bytes: usize,
+    /// and of what all groups of a project made of them together, as long as each has its [least](LEAST_LINE_BYTES).
+    pub lines_bytes: usize,
 }
 
 /// A place in a project's log.
@@ -46,6 +51,7 @@ pub struct Stream {
     project: ProjectId,
     ring: RwLock<Ring>,
     groups: Mutex<Groups>,
+    bounds: Bounds,
     /// Everything up to here has been given to the groups it is for.
     given: RwLock<Tip>,
     trims: AtomicI64,
@@ -56,7 +62,6 @@ pub struct Stream {
 
 #[derive(Debug, Default)]
 struct Groups {
-    line_bytes: usize,
     /// Everything up to here has been assigned to the groups there were then: a group made now begins here.
     routed: Tip,
     all: Slab<Arc<Group>>,
@@ -86,11 +91,11 @@ pub enum Took {
 
 impl Stream {
     pub(super) fn new(project: ProjectId, bounds: Bounds) -> Self {
-        let groups = Groups { line_bytes: bounds.line_bytes, ..Groups::default() };
         Self {
             project,
             ring: RwLock::new(Ring::new(bounds.ring_bytes)),
-            groups: Mutex::new(groups),
+            groups: Mutex::default(),
+            bounds,
             given: RwLock::default(),
             trims: AtomicI64::new(UNKNOWN),
             filling: AtomicBool::new(false),
@@ -208,10 +213,11 @@ impl Stream {
             }
         };
         let (events, through) = next;
+        let line_bytes = self.line_bytes();
         let mut touched: Vec<Arc<Group>> = Vec::new();
         for event in &events {
             let heard = self.groups.lock().route(event);
-            touched.extend(heard.into_iter().filter(|group| group.push(event)));
+            touched.extend(heard.into_iter().filter(|group| group.push(event, line_bytes)));
         }
         self.groups.lock().routed = Tip { epoch, position: through };
         *self.given.write() = Tip { epoch, position: through };
@@ -242,6 +248,12 @@ impl Stream {
         self.groups.lock().all.iter().for_each(|(_, group)| group.shelf().tidy());
     }
 
+    /// How much each group keeps: less where there are many.
+    fn line_bytes(&self) -> usize {
+        let share = self.bounds.lines_bytes / self.groups().max(1);
+        share.max(LEAST_LINE_BYTES).min(self.bounds.line_bytes)
+    }
+
     /// What the groups are given was interrupted: another epoch began, or events left the ring before they were given.
     /// Their lines begin anew, and their members find what they miss in the log.
     fn restart(&self, place: Tip) -> bool {
@@ -266,7 +278,7 @@ impl Drop for Stream {
 impl Groups {
     fn make(&mut self, key: &GroupKey, render: Render) -> usize {
         let Tip { epoch, position } = self.routed;
-        let line = Line::new(epoch, position, self.line_bytes);
+        let line = Line::new(epoch, position);
         let at = self.all.insert(Arc::new(Group::new(key.clone(), render, line)));
         self.by_key.insert(key.clone(), at);
         key.patterns.iter().for_each(|pattern| self.index.insert(pattern, at));

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn idle_projects_leave_memory_after_a_while() {
-        let hub = Hub::new(Bounds { ring_bytes: 1 << 20, line_bytes: 1 << 20 });
+        let hub = Hub::new(Bounds { ring_bytes: 1 << 20, line_bytes: 1 << 20, lines_bytes: 1 << 20 });
         let (held, _) = hub.open(ProjectId(1));
         drop(hub.open(ProjectId(2)));
         assert!(hub.sweep(2).is_empty());

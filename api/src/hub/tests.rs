@@ -173,7 +173,7 @@ impl Node {
 
 fn stream() -> Arc<Stream> {
     // About ten events in the ring and five in each line.
-    Arc::new(Stream::new(ProjectId(1), Bounds { ring_bytes: 4_000, line_bytes: 350 }))
+    Arc::new(Stream::new(ProjectId(1), Bounds { ring_bytes: 4_000, line_bytes: 350, lines_bytes: 1 << 20 }))
 }
 
 fn sit(stream: &Arc<Stream>, pattern: &'static str, executions: &Arc<AtomicUsize>) -> (Seat, Arc<Bell>) {
@@ -343,4 +343,28 @@ fn one_fills_a_hole_at_a_time() {
     assert!(stream.start_filling() && !stream.start_filling());
     stream.stop_filling();
     assert!(stream.start_filling());
+}
+
+#[test]
+fn many_groups_keep_less_each() {
+    let bounds = Bounds { ring_bytes: 1 << 20, line_bytes: 40 << 10, lines_bytes: 80 << 10 };
+    let stream = Arc::new(Stream::new(ProjectId(1), bounds));
+    stream.learn_head(1, 0);
+    stream.pump();
+    let blob = || -> Render { Box::new(|_| Some(Content::Text(vec![0; 1 << 10].into()))) };
+    let key = |form: usize| GroupKey { patterns: patterns("#"), form: form.to_string().into() };
+    let kept = |groups: usize| {
+        let bell = Arc::default();
+        let seats: Vec<Seat> = (0..groups).map(|form| stream.join(&key(form), blob, &bell, 0)).collect();
+        let begin = stream.tip().position;
+        let events = (begin + 1..=begin + 100).map(|position| event(1, position)).collect();
+        stream.accept(Segment { epoch: 1, after: begin, through: begin + 100, events });
+        while stream.pump() {}
+        let is_kept = |back: &Position| {
+            let place = Tip { epoch: 1, position: begin + 100 - back };
+            seats[0].take(place, |_| true) != Took::NotHere
+        };
+        (0..=100).take_while(is_kept).count()
+    };
+    assert_eq!((kept(1), kept(4), kept(100)), (38, 19, 8));
 }

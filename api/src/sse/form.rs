@@ -79,7 +79,7 @@ mod tests {
 
     /// The forms of three members, the second and third the same, and what each is given of the events 1 to 3.
     fn given(forms: [Form; 3]) -> (Vec<Vec<Bytes>>, usize) {
-        let hub = Hub::new(Bounds { ring_bytes: 1 << 20, line_bytes: 1 << 20 });
+        let hub = Hub::new(Bounds { ring_bytes: 1 << 20, line_bytes: 1 << 20, lines_bytes: 1 << 20 });
         let ((stream, _), bell, renders) =
             (hub.open(ProjectId(1)), Arc::default(), Arc::new(AtomicUsize::new(0)));
         stream.learn_head(1, 0);

@@ -2,7 +2,7 @@
 //!
 //! [`Shape`] says whether a subscription can be shared, and what is left of it when everything that differs between
 //! its subscribers is taken away. [`Documents`] remembers shapes, so that a document that is known is neither parsed nor
-//! validated again. [`Execution`] executes what is left, once for each event, without knowing who is asking.
+//! validated again. `Execution` executes what is left, once for each event, without knowing who is asking.
 
 mod documents;
 mod execution;
