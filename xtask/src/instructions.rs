@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         say(&format!("wrote {KEPT}"));
     } else if !grown.is_empty() {
         return Err(format!(
-            "more instructions than before: {}; `callgrind_annotate {}` says where; where it is worth it, `--accept` it",
+            "more instructions than before: {}; `callgrind_annotate --auto=no {}` says where; where it is worth it, `--accept` it",
             grown.join(", "),
             folder()?.join("NAME.out").display()
         ));
