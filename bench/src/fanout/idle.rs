@@ -10,8 +10,8 @@ use crate::setting::Setting;
 
 /// How long a server is left alone before and after connecting.
 const SETTLING: Duration = Duration::from_secs(3);
-/// Three times the server's ping period, so that every connection is pinged as often as any other.
-const WINDOW: Duration = Duration::from_secs(75);
+/// The server's ping period: every connection is pinged once.
+const WINDOW: Duration = Duration::from_secs(25);
 
 /// What was read.
 #[derive(Clone, Debug)]
