@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +33,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_HEAD_BYTES: usize = 64 << 10;
 /// How much longer a socket waits than what is above it, so that a WebSocket can still say why it is closed.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How many bytes the system may hold for a peer that has not taken them yet; Linux doubles it. Left to itself it holds
+/// megabytes for each slow reader, and says that the socket has room again only once a third of them is taken: a reader
+/// that takes a little all the time would look as if it took nothing.
+const SEND_BUFFER: usize = 64 << 10;
 /// How long to pause when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -85,6 +90,7 @@ impl Socket {
         // Small frames go out at once; without it they wait for the peer's acknowledgement of the one before. A socket
         // that refuses this is closed already, which the first read tells.
         let _ = socket.set_nodelay(true);
+        let _ = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER);
         let handover = Handover::default();
         let offered = handover.clone();
         let service = service_fn(move |request: Request<Incoming>| {

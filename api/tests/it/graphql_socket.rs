@@ -136,6 +136,29 @@ async fn who_takes_nothing_at_all_is_closed_with_4508() {
     assert_eq!(client.close_code().await, 4508);
 }
 
+/// The system kept megabytes for a slow reader and told of room only when much of that was taken: one that took a little
+/// all the time was closed as if it took nothing.
+#[tokio::test]
+async fn who_takes_a_little_all_the_time_is_not_closed() {
+    let node = Node::with(ApiSettings { stalled: Duration::from_secs(2), ..ApiSettings::default() }).await;
+    let mut client = node.ready().await;
+    client.subscribe("1", "subscription { events(channel: \"big\") { data sequence } }").await;
+    node.until_listeners("big", 1).await;
+    let big = format!("\"{}\"", "x".repeat(20_000));
+    for _ in 0..50 {
+        node.publish("big", &vec![big.clone(); 10]).await;
+    }
+    // 400 KB a second, for three times as long as it takes to be stalled.
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    for seen in 1..=120 {
+        pace.tick().await;
+        assert_eq!(client.event().await.1["events"]["sequence"], json!(seen));
+    }
+    for seen in 121..=500 {
+        assert_eq!(client.event().await.1["events"]["sequence"], json!(seen));
+    }
+}
+
 #[tokio::test]
 async fn one_operation_too_many_leaves_the_connection_open() {
     let mut settings = ApiSettings::default();
