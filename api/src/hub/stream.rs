@@ -30,7 +30,7 @@ pub struct Bounds {
     pub ring_bytes: usize,
     /// Of what each group made of them, about so many bytes,
     pub line_bytes: usize,
-    /// and of what all groups of a project made of them together, as long as each has its [least](LEAST_LINE_BYTES).
+    /// and of what all groups of a project made of them together, as long as each has its least, 8 KiB.
     pub lines_bytes: usize,
 }
 
