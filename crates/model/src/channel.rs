@@ -109,6 +109,9 @@ impl Pattern {
     ///
     /// System channels are matched only by patterns that begin with that same segment: `#` never shows `$system.x`.
     pub fn matches(&self, channel: &Channel) -> bool {
+        if !self.0.contains(['*', '#']) {
+            return self.0 == channel.0;
+        }
         if channel.is_system() && self.0.split('.').next() != Some(channel.namespace()) {
             return false;
         }
