@@ -6,7 +6,7 @@ use nuncio_model::{Code, Cursor};
 
 use super::Feeds;
 use super::error::{FeedError, Lost};
-use super::page::{self, MOST_EVENTS};
+use super::page::{MOST_EVENTS, Pages};
 use super::start::Place;
 use crate::hub::{Entry, Page, Seat, Tip, Took};
 
@@ -78,8 +78,8 @@ impl Member {
     pub fn fetch(&self) -> impl Future<Output = Result<Arc<Page>, FeedError>> + Send + use<> {
         let (feeds, stream, group) =
             (self.feeds.clone(), self.seat.stream().clone(), self.seat.group().clone());
-        let (place, stride) = (self.place, self.stride);
-        async move { page::fetch(&feeds, &stream, &group, place, stride).await }
+        let (place, pages) = (self.place, Pages { feeds, stream, group, stride: self.stride });
+        async move { pages.fetch(place).await }
     }
 
     /// Goes on with a page that was fetched.
