@@ -16,6 +16,7 @@ use crate::feed::Feeds;
 use crate::filter::Filters;
 use crate::graphql::SocketSettings;
 use crate::publish::Publisher;
+use crate::resume::Resumes;
 
 /// Limits and times of an api node.
 #[derive(Clone, Debug)]
@@ -86,6 +87,8 @@ pub struct App {
     pub publisher: Publisher,
     /// The way out of the log.
     pub feeds: Feeds,
+    /// The ids under which clients come back.
+    pub resumes: Resumes,
     /// Filters that were compiled before.
     pub filters: Filters,
     /// Where dead letters are published again.
@@ -111,12 +114,14 @@ impl App {
         let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
         let clockwork = Clockwork::start(&tasks, directory.changes(), drain.clone());
-        let usage = Usage::default();
+        let (usage, resumes) = (Usage::default(), Resumes::new(store.clone()));
+        tasks.spawn(resumes.clone().keep(drain.clone()));
         let app = Arc::new(Self {
             store,
             directory,
             publisher,
             feeds,
+            resumes,
             filters: Filters::default(),
             broker,
             usage,

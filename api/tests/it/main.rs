@@ -14,6 +14,7 @@ mod problems;
 mod publishing;
 mod redrive;
 mod removal;
+mod resuming;
 mod sharing;
 mod sse;
 mod sse_socket;

@@ -11,12 +11,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::super::error;
-use super::super::fanout::{Plan, plan};
+use super::super::fanout::{Plan, Receipt, plan};
 use super::super::http::Endpoint;
 use super::super::request::Incoming;
 use super::super::response;
 use super::alone::{Alone, Output};
 use super::close::CloseReason;
+use super::confirm::{CONFIRM_WITHIN, Confirm};
 use super::protocol::{self, Action, InitPayload, Protocol, TAIL};
 use super::subscriptions::{FULL, Subscriptions};
 use super::wire::{End, Wire};
@@ -55,6 +56,7 @@ pub(super) struct Connection {
     identity: Option<Arc<Identity>>,
     init_until: Instant,
     ping_at: Instant,
+    confirm: Confirm,
     goaway_at: Option<Instant>,
     causes: Vec<Cause>,
 }
@@ -77,6 +79,7 @@ impl Connection {
             identity: None,
             init_until,
             ping_at: init_until,
+            confirm: Confirm::default(),
             goaway_at: None,
             causes: Vec::new(),
         }
@@ -128,6 +131,7 @@ impl Connection {
             given += 1;
         }
         self.subscriptions.deliver(wire);
+        self.confirm_soon();
         // What that asked for, or anything before, may have come.
         while let Poll::Ready(ended) = self.subscriptions.poll_arrived(context) {
             self.protocol.finish(&ended.id);
@@ -176,15 +180,30 @@ impl Connection {
             return if late { Err(End::Close(CloseReason::InitTimeout)) } else { Ok(()) };
         }
         if self.ping_at <= now {
-            wire.push(&[br#"{"type":"ping"}"#]);
-            self.ping_later(now);
+            if self.subscriptions.are_resuming() {
+                self.confirm.begin();
+            }
+            wire.push(&[self.confirm.ping().as_bytes()]);
+            self.subscriptions.pinged();
+            self.ping_in(now, self.app().settings.sockets.ping_every);
         }
         Ok(())
     }
 
-    fn ping_later(&mut self, now: Instant) {
-        self.ping_at = now + self.app().settings.sockets.ping_every;
+    fn ping_in(&mut self, now: Instant, wait: Duration) {
+        self.ping_at = now + wait;
         self.watched.ring_at(self.ping_at);
+    }
+
+    /// Sees to it that what was sent to those who come back with an id is soon known to have been received.
+    fn confirm_soon(&mut self) {
+        if self.confirm.is_out() || !self.subscriptions.are_unconfirmed() {
+            return;
+        }
+        let now = Instant::now();
+        if self.ping_at > now + CONFIRM_WITHIN {
+            self.ping_in(now, CONFIRM_WITHIN);
+        }
     }
 
     fn on_message<S: AsyncRead + AsyncWrite + Unpin>(
@@ -195,6 +214,11 @@ impl Connection {
         match self.protocol.receive(text) {
             Action::None => {}
             Action::Send(text) => wire.push(&[text.as_bytes()]),
+            Action::Pong(number) => {
+                if self.confirm.pong(number) {
+                    self.subscriptions.confirmed();
+                }
+            }
             Action::Close(reason) => return Err(End::Close(reason)),
             Action::Initialise(payload) => self.initialise(wire, payload)?,
             Action::Stop(id) => self.stop(&id),
@@ -224,7 +248,7 @@ impl Connection {
         self.identity = Some(identity);
         // They may have been revoked since they were checked.
         self.look_at_credentials()?;
-        self.ping_later(Instant::now());
+        self.ping_in(Instant::now(), self.app().settings.sockets.ping_every);
         wire.push(&[self.protocol.acknowledge().as_bytes()]);
         Ok(())
     }
@@ -260,7 +284,7 @@ impl Connection {
         let Some(identity) = self.identity.clone() else {
             return Err(End::Close(CloseReason::NotInitialised));
         };
-        match plan(&self.endpoint, &identity, incoming) {
+        match plan(&self.endpoint, &identity, incoming, Receipt::Known) {
             Ok(Plan::Shared(shared)) => self.subscriptions.start(id, &self.endpoint, &identity, shared),
             Ok(Plan::Alone(request, gap)) => self.alone.start(id, &self.endpoint.schema, *request, gap),
             Err(refused) => {

@@ -6,11 +6,13 @@
 mod alone;
 mod bounds;
 mod close;
+mod confirm;
 mod connection;
 mod inbound;
 mod out;
 mod patience;
 mod protocol;
+mod receipt;
 mod subscriptions;
 mod tap;
 mod upgrade;

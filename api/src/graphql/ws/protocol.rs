@@ -34,6 +34,8 @@ pub(super) enum Action {
     Initialise(InitPayload),
     /// Answer with this text.
     Send(String),
+    /// A ping was answered, with its number where the client sends it back.
+    Pong(Option<u64>),
     /// Start the operation under the id; it counts as running from now on.
     Start(String, Incoming),
     /// Refuse the operation: too many are running. The connection goes on.
@@ -85,13 +87,7 @@ impl Protocol {
         match message.r#type {
             "connection_init" => self.init(message.payload),
             "ping" => ping(message.payload),
-            "pong" => {
-                if is_object(message.payload) {
-                    Action::None
-                } else {
-                    Action::Close(CloseReason::BadMessage)
-                }
-            }
+            "pong" => pong(message.payload),
             "subscribe" => self.subscribe(message.id, message.payload),
             "complete" => self.complete(message.id),
             _ => Action::Close(CloseReason::BadMessage),
@@ -189,6 +185,20 @@ fn head(id: &str, kind: &str) -> Vec<u8> {
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\",\"payload\":");
     out
+}
+
+#[derive(Deserialize)]
+struct PongPayload {
+    n: Option<u64>,
+}
+
+/// The client answers a ping, or shows of itself that it is there.
+fn pong(payload: Option<&RawValue>) -> Action {
+    if !is_object(payload) {
+        return Action::Close(CloseReason::BadMessage);
+    }
+    let payload = payload.and_then(|payload| serde_json::from_str::<PongPayload>(payload.get()).ok());
+    Action::Pong(payload.and_then(|payload| payload.n))
 }
 
 /// A `pong` must come at once, with the payload of its ping.
@@ -303,7 +313,11 @@ mod tests {
             panic!("no pong")
         };
         assert_eq!(text, r#"{"type":"pong","payload":{"n": 1}}"#);
-        assert!(matches!(ready().receive(r#"{"type":"pong"}"#), Action::None));
+        assert!(matches!(ready().receive(r#"{"type":"pong"}"#), Action::Pong(None)));
+        let echoed = r#"{"type":"pong","payload":{"n":7,"x":1}}"#;
+        assert!(matches!(ready().receive(echoed), Action::Pong(Some(7))));
+        let own = r#"{"type":"pong","payload":{"n":"seven"}}"#;
+        assert!(matches!(ready().receive(own), Action::Pong(None)));
     }
 
     #[test]
