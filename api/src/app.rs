@@ -33,6 +33,8 @@ pub struct ApiSettings {
     pub graphiql: bool,
     /// Whether the GraphQL schema may be asked for.
     pub introspection: bool,
+    /// The most GraphQL operations in one HTTP request; with 0 there are no batches.
+    pub graphql_batch: usize,
     /// Limits and times of WebSockets.
     pub sockets: SocketSettings,
     /// The most connections of one address, and in all.
@@ -50,6 +52,7 @@ impl Default for ApiSettings {
             reconnect: Duration::from_secs(2),
             graphiql: true,
             introspection: true,
+            graphql_batch: 0,
             sockets: SocketSettings::default(),
             connections_per_address: 20_000,
             connections: 100_000,

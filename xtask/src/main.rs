@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's chores. Each step says what it does, and what to do when it fails.
 
 mod bench;
+mod browser;
 mod clients;
 mod dev;
 mod generate;

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that the tests need, then the tests.
 
 use crate::step::{self, Failure};
-use crate::{clients, install};
+use crate::{browser, clients, install};
 
 /// Runs all tests with one private PostgreSQL and one private RabbitMQ for all of them.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -10,6 +10,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     }
     nextest()?;
     let clients = clients::prepare()?;
+    let chromium = browser::prepare()?;
     step::build()?;
     let built = step::target()?.join("debug");
     let mut command = step::program(built.join("nuncio-devstack"));
@@ -19,7 +20,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         .args(arguments)
         .env("NUNCIO_TEST_BINARY", built.join("nuncio"))
         .env("NUNCIO_TEST_CLIENTS", clients.folder)
-        .env("NUNCIO_TEST_PYTHON", clients.python);
+        .env("NUNCIO_TEST_PYTHON", clients.python)
+        .env("NUNCIO_TEST_CHROMIUM", chromium);
     step::run("start the servers and run the tests", &mut command, "see the failed tests above")
 }
 

@@ -4,6 +4,7 @@ mod admin;
 mod counts;
 mod credentials;
 mod filters;
+mod graphql_contract;
 mod graphql_feed;
 mod graphql_http;
 mod graphql_kit;

@@ -28,6 +28,18 @@ pub(crate) fn python() -> PathBuf {
     python
 }
 
+/// The Chromium or Chrome for scripts that use `browser.mjs`; given to them among their options.
+#[expect(dead_code, reason = "the tests in a browser are to come")]
+pub(crate) fn chromium() -> PathBuf {
+    let named = std::env::var_os("NUNCIO_TEST_CHROMIUM").map(PathBuf::from);
+    let chromium = named.unwrap_or_else(|| PathBuf::from("/usr/bin/chromium"));
+    assert!(
+        chromium.is_file(),
+        "there is no Chromium: use `cargo xtask test`, or name it by NUNCIO_TEST_CHROMIUM"
+    );
+    chromium
+}
+
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is a folder of the repository")
 }

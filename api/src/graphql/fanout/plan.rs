@@ -8,11 +8,11 @@ use nuncio_model::{Identity, Pattern, ResumeKey};
 
 use super::super::error;
 use super::super::http::Endpoint;
-use super::super::request::Incoming;
+use super::super::request::{self, Incoming};
 use super::super::schema::{Asked, AskedSlot, GapSlot, NO_RESUME, OnGap, Placement, Request};
 use super::execution::Execution;
-use super::root::{dissolved, missing};
-use super::shape::{Shape, operation};
+use super::root::dissolved;
+use super::shape::Shape;
 use crate::error::ApiError;
 use crate::hub::{Content, GroupKey, Render};
 
@@ -82,11 +82,7 @@ fn plan_any(
     if let Some(document) = dissolved {
         prepared.set_parsed_query(document);
     }
-    let variables = prepared.variables.clone();
-    let operation = prepared.parsed_query().ok().and_then(|document| operation(document, name.as_deref()));
-    if let Some(missing) = operation.and_then(|operation| missing(operation, &variables)) {
-        return Err(refuse(ApiError::invalid(format!("the variable ${missing} must have a value"))));
-    }
+    request::kind(&mut prepared).map_err(refuse)?;
     let shape = prepared.parsed_query().ok().and_then(|document| Shape::of(document, name.as_deref()));
     let Some(shape) = shape else {
         return Ok(Plan::Alone(Box::new(prepared.data(request)), gap));
