@@ -1,5 +1,7 @@
 //! A GraphQL request as it comes in, on every transport, up to where the library takes it.
 
+use std::collections::BTreeMap;
+
 use async_graphql::Variables;
 use async_graphql::parser::types::OperationType;
 use serde::Deserialize;
@@ -21,9 +23,9 @@ pub(super) struct Incoming {
     /// The values of its variables.
     #[serde(default)]
     pub(super) variables: Option<Variables>,
-    /// Not used.
+    /// Not used; an object where it is there.
     #[serde(default, rename = "extensions")]
-    _extensions: Option<IgnoredAny>,
+    _extensions: Option<BTreeMap<String, IgnoredAny>>,
 }
 
 impl Incoming {

@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::super::fanout::Shared;
 use super::super::http::Endpoint;
 use super::super::response;
-use super::protocol::{self, TAIL};
+use super::dialect::Dialect;
+use super::message::{self, TAIL};
 use super::wire::Wire;
 use crate::error::ApiError;
 use crate::feed::{FeedError, Gap, Member, Next, OnGap};
@@ -30,6 +31,7 @@ const SHARE: usize = 8 << 10;
 /// room. One that always has more is put behind the others each time.
 pub(super) struct Subscriptions {
     bell: Arc<Bell>,
+    dialect: Dialect,
     numbers: HashMap<Box<str>, u32>,
     all: HashMap<u32, Box<Subscription>>,
     /// The number of the next. None is used twice while anything could still come for it.
@@ -41,7 +43,7 @@ pub(super) struct Subscriptions {
 
 struct Subscription {
     id: Box<str>,
-    /// What a message `next` begins with.
+    /// What a message with a result begins with.
     head: Box<[u8]>,
     on_gap: OnGap,
     /// To be told with the next event.
@@ -64,9 +66,9 @@ pub(super) struct Ended {
 
 impl Subscriptions {
     /// No subscriptions; the bell rings for those that will be.
-    pub(super) fn new(bell: Arc<Bell>) -> Self {
+    pub(super) fn new(bell: Arc<Bell>, dialect: Dialect) -> Self {
         let (numbers, all, due) = (HashMap::new(), HashMap::new(), VecDeque::new());
-        Self { bell, numbers, all, next: 0, due, waiting: FuturesUnordered::new() }
+        Self { bell, dialect, numbers, all, next: 0, due, waiting: FuturesUnordered::new() }
     }
 
     /// Starts one; its id is not in use.
@@ -80,7 +82,7 @@ impl Subscriptions {
             let opened = feeds.join(project, &key, || shared.render(&endpoint), start, (&bell, number)).await;
             Arrived::Opened(opened)
         });
-        let head = protocol::next_head(id).into();
+        let head = message::result_head(self.dialect, id).into();
         let subscription =
             Subscription { id: id.into(), head, on_gap, gap: None, member: None, awaited: Some(awaited) };
         self.numbers.insert(id.into(), number);
