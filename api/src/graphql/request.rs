@@ -30,7 +30,7 @@ pub(super) struct Incoming {
     /// The values of its variables.
     #[serde(default)]
     pub(super) variables: Option<Variables>,
-    /// Not used.
+    /// Not used; an object where it is there.
     #[serde(default, rename = "extensions")]
     _extensions: Option<AnyObject>,
 }

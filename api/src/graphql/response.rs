@@ -81,7 +81,8 @@ pub(super) fn write_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-fn write_error(out: &mut Vec<u8>, error: &ServerError) {
+/// One error as a JSON object.
+pub(super) fn write_error(out: &mut Vec<u8>, error: &ServerError) {
     out.extend_from_slice(b"{\"message\":");
     push_string(out, &error.message);
     if !error.locations.is_empty() {

@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::super::fanout::Shared;
 use super::super::http::Endpoint;
 use super::super::response;
-use super::protocol::{self, TAIL};
+use super::dialect::Dialect;
+use super::message::{self, TAIL};
 use super::receipt::Receipt;
 use super::wire::Wire;
 use crate::error::ApiError;
@@ -32,6 +33,7 @@ const SHARE: usize = 8 << 10;
 /// room. One that always has more is put behind the others each time.
 pub(super) struct Subscriptions {
     bell: Arc<Bell>,
+    dialect: Dialect,
     numbers: HashMap<Box<str>, u32>,
     all: HashMap<u32, Box<Subscription>>,
     /// The number of the next. None is used twice while anything could still come for it.
@@ -45,7 +47,7 @@ pub(super) struct Subscriptions {
 
 struct Subscription {
     id: Box<str>,
-    /// What a message `next` begins with.
+    /// What a message with a result begins with.
     head: Box<[u8]>,
     on_gap: OnGap,
     /// To be told with the next event.
@@ -75,10 +77,10 @@ pub(super) struct Ended {
 
 impl Subscriptions {
     /// No subscriptions; the bell rings for those that will be.
-    pub(super) fn new(bell: Arc<Bell>) -> Self {
+    pub(super) fn new(bell: Arc<Bell>, dialect: Dialect) -> Self {
         let (numbers, all, due, resuming) =
             (HashMap::new(), HashMap::new(), VecDeque::new(), BTreeSet::new());
-        Self { bell, numbers, all, next: 0, due, resuming, waiting: FuturesUnordered::new() }
+        Self { bell, dialect, numbers, all, next: 0, due, resuming, waiting: FuturesUnordered::new() }
     }
 
     /// Starts one; its id is not in use.
@@ -100,7 +102,7 @@ impl Subscriptions {
                 Some(key) => Arrived::Resumed(app.resumes.join(key, start, join).await),
             }
         });
-        let (head, awaited) = (protocol::next_head(id).into(), Some(awaited));
+        let (head, awaited) = (message::result_head(self.dialect, id).into(), Some(awaited));
         let subscription =
             Subscription { id: id.into(), head, on_gap, gap: None, member: None, receipt: None, awaited };
         self.numbers.insert(id.into(), number);
