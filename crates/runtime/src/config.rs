@@ -45,6 +45,8 @@ pub struct Config {
     pub graphiql: bool,
     /// `NUNCIO_INTROSPECTION`: whether the GraphQL schema may be asked for.
     pub introspection: bool,
+    /// `NUNCIO_GRAPHQL_BATCH`: the most GraphQL operations in one HTTP request; with 0 there are no batches.
+    pub graphql_batch: usize,
 }
 
 /// How log lines are written.
@@ -74,7 +76,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 16] = [
+pub const KEYS: [&str; 17] = [
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -91,6 +93,7 @@ pub const KEYS: [&str; 16] = [
     "NUNCIO_MAX_BODY_BYTES",
     "NUNCIO_GRAPHIQL",
     "NUNCIO_INTROSPECTION",
+    "NUNCIO_GRAPHQL_BATCH",
 ];
 
 impl Config {
@@ -147,6 +150,7 @@ impl Config {
             max_body_bytes: reader.number("NUNCIO_MAX_BODY_BYTES", 24 << 20, 1_024, 1 << 30),
             graphiql: reader.parsed("NUNCIO_GRAPHIQL", "true", "must be true or false"),
             introspection: reader.parsed("NUNCIO_INTROSPECTION", "true", "must be true or false"),
+            graphql_batch: reader.number("NUNCIO_GRAPHQL_BATCH", 0, 0, 10),
         };
         if reader.wrong.is_empty() { Ok(config) } else { Err(ConfigError(reader.wrong)) }
     }
