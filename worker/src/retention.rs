@@ -6,15 +6,18 @@ use nuncio_store::Store;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const PARTITIONS_EVERY: Duration = Duration::from_secs(3_600);
+const RESUMES_EVERY: Duration = Duration::from_secs(600);
 
 /// Sweeps until it is dropped. A failure is logged, and the next sweep takes up what was left; several workers may do
 /// this at once.
 pub(crate) async fn run(store: Store) {
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut partitions = tokio::time::interval(PARTITIONS_EVERY);
+    let mut resumes = tokio::time::interval(RESUMES_EVERY);
     loop {
         let (work, done) = tokio::select! {
             _ = partitions.tick() => ("make partitions", store.maintain_partitions().await),
+            _ = resumes.tick() => ("forget old resume ids", store.forget_resumes().await),
             _ = sweep.tick() => ("sweep what has had its time", store.sweep_retention().await),
         };
         if let Err(error) = done {

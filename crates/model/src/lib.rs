@@ -14,6 +14,7 @@ pub mod json;
 pub mod limits;
 pub mod namespace;
 pub mod project;
+pub mod resume;
 pub mod rights;
 pub mod secret;
 
@@ -24,5 +25,6 @@ pub use cursor::{Cursor, Epoch, Position};
 pub use event::{Data, Draft, Event};
 pub use namespace::NamespaceSettings;
 pub use project::{ProjectId, ProjectName};
+pub use resume::ResumeKey;
 pub use rights::{Action, Identity, Rights};
 pub use secret::Secret;

@@ -18,6 +18,7 @@ mod origin;
 mod partitions;
 mod projects;
 mod read;
+mod resumes;
 mod retention;
 mod signing_keys;
 
@@ -33,6 +34,7 @@ pub use error::Error;
 pub use namespaces::Namespace;
 pub use projects::{NewProject, ProjectChange, ProjectRow};
 pub use read::{ChannelHead, Head, Page};
+pub use resumes::{Claim, Claimed, Known};
 
 /// The result of every function here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

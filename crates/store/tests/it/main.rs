@@ -7,5 +7,6 @@ mod epoch;
 mod kit;
 mod random;
 mod read;
+mod resumes;
 mod retention;
 mod settings;
