@@ -69,10 +69,19 @@ impl Program {
         Self { name, child, out, err }
     }
 
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it has not been waited for")
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Sends a signal to this process alone.
     pub(crate) fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("it has not been waited for").cast_signed();
-        kill_process(Pid::from_raw(id).expect("an id"), signal).expect("it runs");
+        kill_process(Pid::from_raw(self.id().cast_signed()).expect("an id"), signal).expect("it runs");
     }
 
     /// kill -9, and waits until it is gone.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::sleep;
 
@@ -57,6 +58,7 @@ pub struct Postgres {
     password: String,
     port: u16,
     server: Option<Server>,
+    frozen: bool,
 }
 
 impl Postgres {
@@ -70,7 +72,7 @@ impl Postgres {
         make_cluster(&folder, &bin).await?;
         let port = port::kept(&folder, "port")?;
         let settings = options.settings;
-        let mut postgres = Self { folder, bin, settings, password, port, server: None };
+        let mut postgres = Self { folder, bin, settings, password, port, server: None, frozen: false };
         postgres.launch_patiently(true).await?;
         Ok(postgres)
     }
@@ -113,8 +115,28 @@ impl Postgres {
         }
     }
 
+    /// Stops the server where it is, as a machine that hangs: its connections stay open and nobody answers on them.
+    pub fn freeze(&mut self) {
+        self.frozen = true;
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets the server go on after [`Postgres::freeze`].
+    pub fn thaw(&mut self) {
+        if std::mem::take(&mut self.frozen) {
+            self.signal(Signal::CONT);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let (Some(_running), Some(pid)) = (&self.server, self.pid()) {
+            process::signal_family(pid, signal);
+        }
+    }
+
     /// Ends the server as `kill -9` would.
     pub async fn kill(&mut self) -> Result<(), Error> {
+        self.thaw();
         match self.server.take() {
             Some(server) => server.kill(self.pid()).await,
             None => Ok(()),
@@ -206,6 +228,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        // What is frozen could not end.
+        self.thaw();
         // A running server's watcher removes a scratch folder; without one we have to.
         if self.folder.scratch && self.server.as_mut().is_none_or(Server::has_ended) {
             let _best_effort = fs::remove_dir_all(&self.folder.path);

@@ -4,19 +4,22 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use rustix::process::Signal;
 use tokio::time::sleep;
 
 use crate::folder::Folder;
 use crate::rabbit_config::{self, Ports};
 use crate::server::{Plan, Server};
-use crate::{Error, Management, port, programs};
+use crate::{Error, Management, port, process, programs};
 
 const USER: &str = "nuncio";
 /// Who runs the node where we are root.
 const USERS: &[&str] = &["rabbitmq", "postgres", "nobody"];
 /// How often a start is tried when a port was taken in between.
 const TRIES: u32 = 3;
+
+/// What the node logs when everything is up and its ports are open.
+const STARTED: &str = "Server startup complete";
 
 /// Starts the port mapper beside the node, in the same process group, so that it ends with it. The node would
 /// otherwise start one that outlives it.
@@ -56,6 +59,7 @@ pub struct Rabbit {
     password: String,
     ports: Ports,
     server: Option<Server>,
+    frozen: bool,
 }
 
 impl Rabbit {
@@ -68,7 +72,7 @@ impl Rabbit {
         let folder = Folder::take(path, scratch, USERS).await?;
         let password = folder.password()?;
         let ports = choose_ports(&folder, options.management)?;
-        let mut rabbit = Self { folder, programs, password, ports, server: None };
+        let mut rabbit = Self { folder, programs, password, ports, server: None, frozen: false };
         let mut tries = 1;
         while let Err(error) = rabbit.launch().await {
             let taken = matches!(&error, Error::Ended { tail, .. } if tail.contains("eaddrinuse"));
@@ -117,8 +121,28 @@ impl Rabbit {
         }
     }
 
+    /// Stops the node where it is, as a machine that hangs: its connections stay open and nobody answers on them.
+    pub fn freeze(&mut self) {
+        self.frozen = true;
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets the node go on after [`Rabbit::freeze`].
+    pub fn thaw(&mut self) {
+        if std::mem::take(&mut self.frozen) {
+            self.signal(Signal::CONT);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let (Some(_running), Some(pid)) = (&self.server, self.pid()) {
+            process::signal_family(pid, signal);
+        }
+    }
+
     /// Ends the node as `kill -9` would.
     pub async fn kill(&mut self) -> Result<(), Error> {
+        self.thaw();
         match self.server.take() {
             Some(server) => server.kill(self.pid()).await,
             None => Ok(()),
@@ -138,12 +162,12 @@ impl Rabbit {
         }
         rabbit_config::write(&self.folder, USER, &self.password, self.ports)?;
         let mut server = Server::spawn(&self.folder, &self.plan())?;
-        let address = self.address();
+        let folder = &self.folder;
         server
             .wait_ready(async || {
-                // The node opens this port last, when everything else is up. It logs each connection, so ask less often.
-                sleep(Duration::from_millis(40)).await;
-                TcpStream::connect(&address).await.is_ok()
+                // Its own word, said last: on its port another server might answer, that took it meanwhile.
+                sleep(Duration::from_millis(20)).await;
+                folder.read("log").is_some_and(|log| log.contains(STARTED))
             })
             .await?;
         self.server = Some(server);
@@ -161,6 +185,8 @@ impl Rabbit {
 
 impl Drop for Rabbit {
     fn drop(&mut self) {
+        // What is frozen could not end.
+        self.thaw();
         // A running node's watcher removes a scratch folder; without one we have to.
         if self.folder.scratch && self.server.as_mut().is_none_or(Server::has_ended) {
             let _best_effort = fs::remove_dir_all(&self.folder.path);

@@ -1,5 +1,8 @@
 //! A private PostgreSQL: starting, coming back, crashing.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use nuncio_devstack::{Error, Postgres, PostgresOptions, Psql};
 
 /// A folder that the server's user can enter, whatever TMPDIR says.
@@ -84,4 +87,20 @@ async fn a_pid_file_that_names_some_other_process_is_no_hindrance() {
 
     assert_eq!(again.psql().run("SELECT 1").await.unwrap(), "1");
     again.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_frozen_server_answers_nobody_until_it_is_thawed() {
+    let mut server = Postgres::start(PostgresOptions::scratch()).await.unwrap();
+    let psql = server.psql();
+    server.freeze();
+    let (mut asked, mut noticed) =
+        (pin!(psql.run("SELECT 42")), pin!(tokio::time::sleep(Duration::from_secs(1))));
+    tokio::select! {
+        answer = &mut asked => panic!("a frozen server answered: {answer:?}"),
+        () = &mut noticed => {}
+    }
+    server.thaw();
+    assert_eq!(asked.await.unwrap(), "42");
+    server.stop().await.unwrap();
 }

@@ -1,5 +1,8 @@
 //! A private RabbitMQ: starting, coming back, crashing.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use nuncio_devstack::{Rabbit, RabbitOptions};
 use reqwest::Method;
 use serde_json::json;
@@ -37,4 +40,20 @@ async fn two_nodes_run_side_by_side() {
     assert!(two.create_vhost("v").await.is_err(), "there is no management API on the second");
     let (one, two) = tokio::join!(one.stop(), two.stop());
     one.and(two).unwrap();
+}
+
+#[tokio::test]
+async fn a_frozen_node_answers_nobody_until_it_is_thawed() {
+    let mut node = Rabbit::start(RabbitOptions::scratch()).await.unwrap();
+    let management = node.management().unwrap();
+    node.freeze();
+    let (mut asked, mut noticed) =
+        (pin!(management.create_vhost("v")), pin!(tokio::time::sleep(Duration::from_secs(1))));
+    tokio::select! {
+        answer = &mut asked => panic!("a frozen node answered: {answer:?}"),
+        () = &mut noticed => {}
+    }
+    node.thaw();
+    asked.await.unwrap();
+    node.stop().await.unwrap();
 }
