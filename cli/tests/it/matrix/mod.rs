@@ -41,12 +41,12 @@ async fn every_client_hears_everything_through_the_crash_of_every_server() {
     for (fault, before) in Fault::ALL.into_iter().zip((0..).step_by(EACH as usize)) {
         let publisher = stage.publish(before + 1, EACH, PER_SECOND);
         for listener in &mut listeners {
-            listener.until("load.steady", before + BEFORE).await; println!("DBG {fault:?} {} has before", listener.kind.name);
+            listener.until("load.steady", before + BEFORE).await;
         }
         outages.extend(stage.suffer(fault).await);
-        println!("DBG {fault:?} returned"); publisher.succeed().await; println!("DBG published");
+        publisher.succeed().await;
         for listener in &mut listeners {
-            listener.until("load.steady", before + EACH).await; println!("DBG {fault:?} {} has each", listener.kind.name);
+            listener.until("load.steady", before + EACH).await;
         }
     }
     // Whatever came too often has come before this.
