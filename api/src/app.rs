@@ -16,6 +16,7 @@ use crate::feed::Feeds;
 use crate::filter::Filters;
 use crate::graphql::SocketSettings;
 use crate::publish::Publisher;
+use crate::resume::Resumes;
 
 /// Limits and times of an api node.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct ApiSettings {
     pub graphiql: bool,
     /// Whether the GraphQL schema may be asked for.
     pub introspection: bool,
+    /// The most GraphQL operations in one HTTP request; with 0 there are no batches.
+    pub graphql_batch: usize,
     /// Limits and times of WebSockets.
     pub sockets: SocketSettings,
     /// The most connections of one address, and in all.
@@ -49,6 +52,7 @@ impl Default for ApiSettings {
             reconnect: Duration::from_secs(2),
             graphiql: true,
             introspection: true,
+            graphql_batch: 0,
             sockets: SocketSettings::default(),
             connections_per_address: 20_000,
             connections: 100_000,
@@ -86,6 +90,8 @@ pub struct App {
     pub publisher: Publisher,
     /// The way out of the log.
     pub feeds: Feeds,
+    /// The ids under which clients come back.
+    pub resumes: Resumes,
     /// Filters that were compiled before.
     pub filters: Filters,
     /// Where dead letters are published again.
@@ -111,12 +117,14 @@ impl App {
         let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
         let clockwork = Clockwork::start(&tasks, directory.changes(), drain.clone());
-        let usage = Usage::default();
+        let (usage, resumes) = (Usage::default(), Resumes::new(store.clone()));
+        tasks.spawn(resumes.clone().keep(drain.clone()));
         let app = Arc::new(Self {
             store,
             directory,
             publisher,
             feeds,
+            resumes,
             filters: Filters::default(),
             broker,
             usage,

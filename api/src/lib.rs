@@ -19,6 +19,7 @@ pub mod openapi;
 pub mod problem;
 pub mod publish;
 mod query;
+pub mod resume;
 mod router;
 mod server;
 pub mod sse;

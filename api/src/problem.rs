@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -88,8 +88,10 @@ fn render(error: &ApiError, request_id: &str, old: &HeaderMap) -> Response {
     let body = serde_json::to_vec(&problem).expect("a problem holds only what has a JSON form");
     let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
     let headers = response.headers_mut();
-    if let Some(allow) = old.get(ALLOW) {
-        headers.insert(ALLOW, allow.clone());
+    for name in [ALLOW, SEC_WEBSOCKET_VERSION] {
+        if let Some(value) = old.get(&name) {
+            headers.insert(name, value.clone());
+        }
     }
     if let Some(wait) = error.retry_after() {
         headers.insert(RETRY_AFTER, wait.as_secs().into());

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
+use nuncio_api::graphql::SocketSettings;
 use nuncio_api::{ApiSettings, App, Parts};
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Secret, ids};
@@ -144,7 +145,9 @@ pub(crate) async fn start(
 }
 
 fn api_settings(config: &Config) -> ApiSettings {
+    let sockets = SocketSettings { legacy: config.legacy_websocket, ..SocketSettings::default() };
     ApiSettings {
+        sockets,
         max_body_bytes: config.max_body_bytes,
         stalled: config.stalled,
         graphiql: config.graphiql,

@@ -1,33 +1,29 @@
 //! GraphQL over HTTP: POST with JSON for all operations but subscriptions, GET for queries alone.
 //!
-//! No page elsewhere can make a browser mutate: a form cannot send `application/json`, and a GET never mutates.
+//! Who is asking is known before anything of a request is read, and whatever is refused is told as a GraphQL response.
 
 use std::sync::Arc;
 
+use async_graphql::Response as GraphqlResponse;
 use async_graphql::http::GraphiQLSource;
-use async_graphql::{Response as GraphqlResponse, Variables};
+use async_graphql::parser::types::OperationType;
 use axum::Extension;
-use axum::extract::{RawQuery, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::extract::{RawQuery, Request, State};
+use axum::http::header::ALLOW;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
-use bytes::Bytes;
 use nuncio_model::Identity;
 
+use super::accept::Accept;
+use super::answer::{self, Answer};
+use super::body::Posted;
 use super::fanout::Documents;
-use super::request::{Incoming, is_query};
+use super::request::{self, Incoming};
 use super::schema::{Request as Asking, Schema};
-use super::{error, response};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::cors::check_origin;
 use crate::error::ApiError;
-use crate::query;
-
-/// The media type of GraphQL over HTTP; its answers to bad requests have the status 400.
-const GRAPHQL_JSON: &str = "application/graphql-response+json";
-/// The older one, whose answers have the status 200 wherever the request could be read.
-const JSON: &str = "application/json";
 
 /// What a handler knows beside the request.
 #[derive(Clone)]
@@ -44,25 +40,19 @@ pub(super) async fn post(
     Extension(schema): Extension<Schema>,
     Extension(documents): Extension<Arc<Documents>>,
     caller: Result<Caller, ApiError>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Response {
     let endpoint = Endpoint { app, schema, documents };
+    let accept = Accept::of(request.headers());
     let answer = async {
-        let identity = endpoint.admit(caller, &headers)?;
-        if !is_json(&headers) {
-            let error = ApiError::invalid("send the request as application/json");
-            return Err(error.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        let identity = endpoint.admit(caller, request.headers())?;
+        check_acceptable(&accept)?;
+        match Posted::read(request, endpoint.app.settings.graphql_batch).await? {
+            Posted::One(incoming) => endpoint.one(incoming, &identity, Method::Post).await,
+            Posted::Batch(all) => endpoint.batch(all, &identity).await,
         }
-        // The parser's own words may repeat the body.
-        let incoming = serde_json::from_slice(&body).map_err(|_| {
-            ApiError::invalid(
-                "the body must be one JSON object with query, and operationName and variables if needed",
-            )
-        })?;
-        endpoint.execute(incoming, &identity, true).await
     };
-    write(answer.await, &headers)
+    answer::write(answer.await, &accept)
 }
 
 /// `GET /graphql?query=…`
@@ -72,17 +62,24 @@ pub(super) async fn get(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
+    let accept = Accept::of(&headers);
     let answer = async {
         let identity = endpoint.admit(caller, &headers)?;
-        let incoming = from_query(query.as_deref().unwrap_or_default())?;
-        endpoint.execute(incoming, &identity, false).await
+        check_acceptable(&accept)?;
+        let incoming = Incoming::from_query(query.as_deref().unwrap_or_default())?;
+        endpoint.one(incoming, &identity, Method::Get).await
     };
-    write(answer.await, &headers)
+    answer::write(answer.await, &accept)
 }
 
-/// Whether a browser asks for a page.
-pub(super) fn wants_page(headers: &HeaderMap) -> bool {
-    accepts(headers, "text/html")
+/// Every other method.
+pub(super) async fn other_method(headers: HeaderMap) -> Response {
+    let error = ApiError::invalid("send operations by POST, or queries by GET");
+    let error = error.with_status(StatusCode::METHOD_NOT_ALLOWED);
+    let mut response = answer::write(Err(error), &Accept::of(&headers));
+    // The router itself adds which there are.
+    response.headers_mut().remove(ALLOW);
+    response
 }
 
 /// GraphiQL, which loads its own parts from a CDN.
@@ -92,6 +89,13 @@ pub(super) fn graphiql() -> Response {
         .subscription_endpoint("/graphql")
         .title("Nuncio GraphiQL");
     Html(page.finish()).into_response()
+}
+
+/// How a request came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Get,
+    Post,
 }
 
 impl Endpoint {
@@ -106,89 +110,63 @@ impl Endpoint {
         Ok(identity)
     }
 
+    async fn one(
+        &self,
+        incoming: Incoming,
+        identity: &Arc<Identity>,
+        method: Method,
+    ) -> Result<Answer, ApiError> {
+        let response = self.execute(incoming, identity, method).await?;
+        Ok(Answer::One(Box::new(response)))
+    }
+
+    /// One after the other: a mutation is done before the next operation begins. One that is refused does not stop them.
+    async fn batch(&self, all: Vec<Incoming>, identity: &Arc<Identity>) -> Result<Answer, ApiError> {
+        let mut responses = Vec::with_capacity(all.len());
+        for incoming in all {
+            let response = self.execute(incoming, identity, Method::Post).await;
+            responses.push(response.unwrap_or_else(super::error::response));
+        }
+        Ok(Answer::Batch(responses))
+    }
+
     async fn execute(
         &self,
         incoming: Incoming,
         identity: &Arc<Identity>,
-        may_mutate: bool,
+        method: Method,
     ) -> Result<GraphqlResponse, ApiError> {
         let mut request = incoming.prepare(&self.app)?.data(Asking::new(self.app.clone(), identity.clone()));
-        if !may_mutate && !is_query(&mut request) {
-            let error = ApiError::invalid("GET is for queries alone; send this by POST");
-            return Err(error.with_status(StatusCode::METHOD_NOT_ALLOWED));
+        let kind = match request::kind(&mut request) {
+            Ok(kind) => kind,
+            // As the library itself tells what is wrong with variables.
+            Err(error) => return Ok(super::error::response(error)),
+        };
+        match kind {
+            Some(OperationType::Subscription) => return Err(needs_a_stream()),
+            Some(OperationType::Mutation) if method == Method::Get => {
+                let error = ApiError::invalid("GET is for queries alone; send this by POST");
+                return Err(error.with_status(StatusCode::METHOD_NOT_ALLOWED));
+            }
+            _ => {}
         }
         Ok(self.schema.execute(request).await)
     }
 }
 
-fn from_query(text: &str) -> Result<Incoming, ApiError> {
-    let (mut document, mut operation_name, mut variables) = (None, None, None);
-    for (name, value) in query::pairs(text) {
-        match &*name {
-            "query" => document = Some(value.into_owned()),
-            "operationName" => operation_name = Some(value.into_owned()),
-            "variables" => {
-                let parsed = serde_json::from_str::<Variables>(&value);
-                variables = Some(parsed.map_err(|_| ApiError::invalid("variables must be a JSON object"))?);
-            }
-            _ => {}
-        }
+fn check_acceptable(accept: &Accept) -> Result<(), ApiError> {
+    if accept.json().is_some() {
+        return Ok(());
     }
-    let document = document.ok_or_else(|| ApiError::invalid("the query string needs query"))?;
-    Ok(Incoming::new(document, operation_name, variables))
+    Err(ApiError::invalid(
+        "answers are application/graphql-response+json or application/json: accept one of them",
+    )
+    .with_status(StatusCode::NOT_ACCEPTABLE))
 }
 
-/// Writes the answer in the media type that the client asks for.
-fn write(answer: Result<GraphqlResponse, ApiError>, headers: &HeaderMap) -> Response {
-    let legacy = accepts(headers, JSON) && !accepts(headers, GRAPHQL_JSON);
-    let (mut answer, status) = match answer {
-        Ok(answer) if response::is_request_error(&answer) && !legacy => (answer, StatusCode::BAD_REQUEST),
-        Ok(answer) => (answer, StatusCode::OK),
-        Err(error) => {
-            let status = error.status();
-            (error::response(error), status)
-        }
-    };
-    error::finish(&mut answer);
-    let media_type = HeaderValue::from_static(if legacy { JSON } else { GRAPHQL_JSON });
-    (status, [(CONTENT_TYPE, media_type)], response::write(&answer, None)).into_response()
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    text.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(JSON)
-}
-
-/// Whether the `Accept` headers name this media type; the wildcard is not counted.
-fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut ranges = values.flat_map(|value| value.split(','));
-    ranges.any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(name: axum::http::HeaderName, value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
-    }
-
-    #[test]
-    fn media_types_are_compared_without_parameters() {
-        assert!(is_json(&headers(CONTENT_TYPE, "Application/JSON; charset=utf-8")));
-        for other in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""] {
-            assert!(!is_json(&headers(CONTENT_TYPE, other)), "{other}");
-        }
-        assert!(wants_page(&headers(ACCEPT, "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")));
-        assert!(!wants_page(&headers(ACCEPT, "*/*")));
-    }
-
-    #[test]
-    fn a_query_string_carries_the_same_members() {
-        let incoming =
-            from_query("query=%7Bcursor%7D&variables=%7B%22a%22%3A1%7D&x=1").expect("a good query");
-        assert_eq!((incoming.query.as_str(), incoming.variables.is_some()), ("{cursor}", true));
-        assert!(from_query("variables=%7B%7D").is_err() && from_query("query=a&variables=nope").is_err());
-    }
+fn needs_a_stream() -> ApiError {
+    ApiError::invalid(
+        "a subscription needs a stream: open a WebSocket here with the subprotocol graphql-transport-ws",
+    )
+    .with_status(StatusCode::NOT_ACCEPTABLE)
 }

@@ -3,6 +3,9 @@
 //! The library (async-graphql) parses, validates and executes. What stands around it is ours: the guard before its
 //! parser, the writer of responses, the HTTP rules and the WebSocket protocol.
 
+mod accept;
+mod answer;
+mod body;
 mod error;
 mod fanout;
 mod guard;
@@ -11,6 +14,7 @@ mod lexer;
 mod request;
 mod response;
 mod schema;
+mod variables;
 mod ws;
 
 use std::sync::Arc;
@@ -24,13 +28,15 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 
+use accept::Accept;
+
 pub use schema::sdl;
 pub use ws::{CloseReason, SocketSettings};
 
 /// The one address of all that is GraphQL.
 pub fn router() -> Router<Arc<App>> {
     Router::new()
-        .route("/graphql", get(entrance).post(http::post))
+        .route("/graphql", get(entrance).post(http::post).fallback(http::other_method))
         .layer(Extension(schema::build()))
         .layer(Extension(Arc::new(fanout::Documents::default())))
         .layer(Extension(Arc::new(ws::Connections::default())))
@@ -51,7 +57,7 @@ async fn entrance(
         let by_header = caller.ok().map(|Caller(identity)| identity);
         return ws::open(endpoint, &connections, by_header, request);
     }
-    if endpoint.app.settings.graphiql && http::wants_page(request.headers()) {
+    if endpoint.app.settings.graphiql && Accept::of(request.headers()).prefers_page() {
         return http::graphiql();
     }
     http::get(endpoint, caller, request.headers().clone(), query).await

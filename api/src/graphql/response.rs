@@ -43,6 +43,13 @@ pub(super) fn write(response: &Response, gap: Option<&Gap>) -> Bytes {
     out.into()
 }
 
+/// The responses of a batch as a JSON array.
+pub(super) fn write_batch(responses: &[Response]) -> Bytes {
+    let mut out = Vec::with_capacity(256 * responses.len());
+    write_list(&mut out, responses, |out, response| out.extend_from_slice(&write(response, None)));
+    out.into()
+}
+
 /// A response that was written without a gap, with one.
 pub(super) fn with_gap(response: &[u8], gap: &Gap) -> Vec<u8> {
     let mut out = Vec::with_capacity(response.len() + 128);
@@ -74,7 +81,8 @@ pub(super) fn write_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-fn write_error(out: &mut Vec<u8>, error: &ServerError) {
+/// One error as a JSON object.
+pub(super) fn write_error(out: &mut Vec<u8>, error: &ServerError) {
     out.extend_from_slice(b"{\"message\":");
     push_string(out, &error.message);
     if !error.locations.is_empty() {

@@ -105,38 +105,6 @@ async fn no_page_elsewhere_can_make_a_browser_mutate() {
     );
 }
 
-#[tokio::test]
-async fn statuses_follow_the_media_type_asked_for() {
-    let node = Node::start().await;
-    let ask = async |accept: &str, query: &str, key: &str| {
-        let request = reqwest::Client::new().post(node.url()).bearer_auth(key).header("accept", accept);
-        let answer = request.json(&json!({ "query": query })).send().await.expect("an answer");
-        let media_type = answer.headers()["content-type"].to_str().expect("ASCII").to_owned();
-        (answer.status().as_u16(), media_type, answer.json::<Value>().await.expect("JSON"))
-    };
-    let (new, old) = ("application/graphql-response+json", "application/json");
-    for (accept, query, status, media_type) in [
-        (new, "{ cursor }", 200, new),
-        (old, "{ cursor }", 200, old),
-        ("*/*", "{ cursor }", 200, new),
-        (new, "{ nothing }", 400, new),
-        (old, "{ nothing }", 200, old),
-        (new, "{ channel(name: \"..\") { name } }", 200, new),
-    ] {
-        let (got, got_type, body) = ask(accept, query, &node.key).await;
-        assert_eq!((got, got_type.as_str()), (status, media_type), "{accept} {query} {body}");
-    }
-    let (status, _, body) = ask(new, "{ cursor }", "nk_nobody").await;
-    assert_eq!((status, code(&body)), (401, &json!("UNAUTHENTICATED")));
-    assert!(body.get("data").is_none());
-    for body in ["", "[]", "[{\"query\":\"{cursor}\"}]", "{", "{\"query\":7}"] {
-        assert_eq!(node.post(body.to_owned(), "application/json").await.status(), 400, "{body}");
-    }
-    let page =
-        reqwest::Client::new().get(node.url()).header("accept", "text/html").send().await.expect("an answer");
-    assert!(page.text().await.expect("a page").contains("GraphiQL"));
-}
-
 /// 3 KB of brackets overflowed the parser's stack and aborted the process; thirty fragments took it minutes.
 #[tokio::test]
 async fn hostile_documents_are_refused_at_once_on_every_way_in() {

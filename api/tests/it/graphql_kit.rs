@@ -219,14 +219,32 @@ impl Client {
 
     /// The next text that is no ping, as it is.
     pub(crate) async fn text(&mut self) -> String {
+        loop {
+            let text = self.any_text().await;
+            if !text.starts_with(r#"{"type":"ping""#) {
+                return text;
+            }
+        }
+    }
+
+    /// The next text, as it is.
+    pub(crate) async fn any_text(&mut self) -> String {
         let end = Instant::now() + SOON;
         loop {
             match timeout_at(end, self.0.next()).await.expect("a message in time") {
-                Some(Ok(Message::Text(text))) if text.as_str() != r#"{"type":"ping"}"# => {
-                    return text.to_string();
-                }
-                Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Text(text))) => return text.to_string(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 other => panic!("expected a text: {other:?}"),
+            }
+        }
+    }
+
+    /// Waits for a ping that carries a number, and answers it.
+    pub(crate) async fn answer_ping(&mut self) {
+        loop {
+            let text = self.any_text().await;
+            if text.starts_with(r#"{"type":"ping","payload""#) {
+                return self.send(text.replace("ping", "pong")).await;
             }
         }
     }

@@ -45,6 +45,8 @@ pub struct Config {
     pub graphiql: bool,
     /// `NUNCIO_INTROSPECTION`: whether the GraphQL schema may be asked for.
     pub introspection: bool,
+    /// `NUNCIO_LEGACY_WEBSOCKET`: whether the legacy WebSocket subprotocol `graphql-ws` is spoken.
+    pub legacy_websocket: bool,
 }
 
 /// How log lines are written.
@@ -74,7 +76,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 16] = [
+pub const KEYS: [&str; 17] = [
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -91,6 +93,7 @@ pub const KEYS: [&str; 16] = [
     "NUNCIO_MAX_BODY_BYTES",
     "NUNCIO_GRAPHIQL",
     "NUNCIO_INTROSPECTION",
+    "NUNCIO_LEGACY_WEBSOCKET",
 ];
 
 impl Config {
@@ -147,6 +150,7 @@ impl Config {
             max_body_bytes: reader.number("NUNCIO_MAX_BODY_BYTES", 24 << 20, 1_024, 1 << 30),
             graphiql: reader.parsed("NUNCIO_GRAPHIQL", "true", "must be true or false"),
             introspection: reader.parsed("NUNCIO_INTROSPECTION", "true", "must be true or false"),
+            legacy_websocket: reader.parsed("NUNCIO_LEGACY_WEBSOCKET", "true", "must be true or false"),
         };
         if reader.wrong.is_empty() { Ok(config) } else { Err(ConfigError(reader.wrong)) }
     }
@@ -263,10 +267,11 @@ mod tests {
     fn the_environment_wins_over_the_file() {
         let config = read(
             "NUNCIO_READ_CONNECTIONS = 10\nNUNCIO_GRAPHIQL = false",
-            &[("NUNCIO_READ_CONNECTIONS", "20")],
+            &[("NUNCIO_READ_CONNECTIONS", "20"), ("NUNCIO_LEGACY_WEBSOCKET", "false")],
         );
         let config = config.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((config.read_connections, config.graphiql), (20, false));
+        assert!(!config.legacy_websocket && config.introspection);
     }
 
     #[test]

@@ -54,12 +54,22 @@ pub struct Known {
 }
 
 /// Which id is claimed under which number.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, FromRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claimed {
-    project_id: i32,
-    key: Vec<u8>,
+    /// The project.
+    pub project: ProjectId,
+    /// The key of the id.
+    pub key: [u8; 16],
     /// The number.
     pub claim: i64,
+}
+
+type ClaimedRow = (i32, [u8; 16], i64);
+
+impl Claimed {
+    fn of((project, key, claim): ClaimedRow) -> Self {
+        Self { project: ProjectId(project), key, claim }
+    }
 }
 
 #[derive(FromRow)]
@@ -67,13 +77,6 @@ struct ClaimRow {
     claim: i64,
     epoch: Option<Epoch>,
     position: Option<Position>,
-}
-
-impl Claimed {
-    /// The project, and the key of the id in it.
-    pub fn id(&self) -> (ProjectId, &[u8]) {
-        (ProjectId(self.project_id), &self.key)
-    }
 }
 
 impl Store {
@@ -99,13 +102,13 @@ impl Store {
     /// # Errors
     /// Where the database cannot be asked. Doing it again is right.
     pub async fn save_resumes(&self, known: &[Known]) -> Result<Vec<Claimed>> {
-        let saved = sqlx::query_as(SAVE)
+        let saved = sqlx::query_as::<_, ClaimedRow>(SAVE)
             .bind(known.iter().map(|known| known.key.project.0).collect::<Vec<_>>())
             .bind(known.iter().map(|known| known.key.key.to_vec()).collect::<Vec<_>>())
             .bind(known.iter().map(|known| known.claim).collect::<Vec<_>>())
             .bind(known.iter().map(|known| known.place.epoch).collect::<Vec<_>>())
             .bind(known.iter().map(|known| known.place.position).collect::<Vec<_>>());
-        Ok(saved.fetch_all(&self.append).await?)
+        Ok(saved.fetch_all(&self.append).await?.into_iter().map(Claimed::of).collect())
     }
 
     /// The ids that were taken up again in the last half minute, by whichever node.
@@ -113,7 +116,8 @@ impl Store {
     /// # Errors
     /// Where the database cannot be asked.
     pub async fn recent_resumes(&self) -> Result<Vec<Claimed>> {
-        Ok(sqlx::query_as(RECENT).fetch_all(&self.append).await?)
+        let recent = sqlx::query_as::<_, ClaimedRow>(RECENT).fetch_all(&self.append).await?;
+        Ok(recent.into_iter().map(Claimed::of).collect())
     }
 
     /// Forgets the ids that nobody has used for a day. One that is in use is noted once an hour, so that a day may be

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Response, ScalarType, Value, Variables};
+use async_graphql::{ID, Response, ScalarType, Value, Variables};
 use futures_util::{FutureExt, StreamExt};
-use nuncio_model::Identity;
+use nuncio_model::{Identity, Pattern, ResumeKey};
 
 use super::super::error;
 use super::super::http::Endpoint;
-use super::super::request::Incoming;
-use super::super::schema::{Asked, AskedSlot, Cursor, GapSlot, OnGap, Request, Time};
+use super::super::request::{self, Incoming};
+use super::super::schema::{Asked, AskedSlot, GapSlot, NO_RESUME, OnGap, Placement, Request};
 use super::execution::Execution;
-use super::root::{dissolved, missing};
-use super::shape::{Shape, operation};
+use super::root::dissolved;
+use super::shape::Shape;
 use crate::error::ApiError;
 use crate::hub::{Content, GroupKey, Render};
 
@@ -31,11 +31,35 @@ pub(in crate::graphql) struct Shared {
     shape: Arc<Shape>,
 }
 
+/// Whether a way of sending lets it be known what a client has received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::graphql) enum Receipt {
+    /// The client answers pings.
+    Known,
+    /// The client says nothing: it cannot be resumed for.
+    Unknown,
+}
+
 /// Reads an operation, and refuses what may not be executed.
 ///
 /// # Errors
 /// The response that says why.
 pub(in crate::graphql) fn plan(
+    endpoint: &Endpoint,
+    identity: &Arc<Identity>,
+    incoming: Incoming,
+    receipt: Receipt,
+) -> Result<Plan, Box<Response>> {
+    let plan = plan_any(endpoint, identity, incoming)?;
+    match &plan {
+        Plan::Shared(shared) if shared.asked.resume.is_some() && receipt == Receipt::Unknown => {
+            Err(Box::new(error::response(ApiError::invalid(NO_RESUME))))
+        }
+        _ => Ok(plan),
+    }
+}
+
+fn plan_any(
     endpoint: &Endpoint,
     identity: &Arc<Identity>,
     incoming: Incoming,
@@ -58,11 +82,7 @@ pub(in crate::graphql) fn plan(
     if let Some(document) = dissolved {
         prepared.set_parsed_query(document);
     }
-    let variables = prepared.variables.clone();
-    let operation = prepared.parsed_query().ok().and_then(|document| operation(document, name.as_deref()));
-    if let Some(missing) = operation.and_then(|operation| missing(operation, &variables)) {
-        return Err(refuse(ApiError::invalid(format!("the variable ${missing} must have a value"))));
-    }
+    request::kind(&mut prepared).map_err(refuse)?;
     let shape = prepared.parsed_query().ok().and_then(|document| Shape::of(document, name.as_deref()));
     let Some(shape) = shape else {
         return Ok(Plan::Alone(Box::new(prepared.data(request)), gap));
@@ -91,6 +111,14 @@ impl Shared {
         GroupKey { patterns: self.asked.patterns.clone(), form }
     }
 
+    /// What the subscriber's place is kept under, where it gave an id to come back with.
+    pub(in crate::graphql) fn resume_key(&self, identity: &Identity) -> Option<ResumeKey> {
+        let id = self.asked.resume.as_ref()?;
+        let GroupKey { patterns, form } = self.key();
+        let patterns: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
+        Some(ResumeKey::of(identity, &format!("{} {form}", patterns.join(",")), id))
+    }
+
     /// What the group makes of an event.
     pub(in crate::graphql) fn render(&self, endpoint: &Endpoint) -> Render {
         let (filter, execution) =
@@ -105,11 +133,8 @@ impl Shared {
 /// The arguments of a subscription, each of its type.
 struct Given {
     channel: String,
-    after: Option<Cursor>,
-    since: Option<Time>,
-    last: Option<i32>,
     filter: Option<String>,
-    on_gap: Option<OnGap>,
+    placement: Placement,
 }
 
 /// A value does not fit its type.
@@ -121,19 +146,19 @@ impl Given {
             return Err(Unfit);
         }
         let given = |name| shape.argument(name, variables).filter(|value| *value != Value::Null);
-        Ok(Self {
-            channel: text(given("channel").ok_or(Unfit)?)?,
+        let placement = Placement {
             after: given("after").map(scalar).transpose()?,
             since: given("since").map(scalar).transpose()?,
             last: given("last").map(number).transpose()?,
-            filter: given("filter").map(text).transpose()?,
             on_gap: given("onGap").map(choice).transpose()?,
-        })
+            resume: given("resume").map(scalar::<ID>).transpose()?.map(|id| id.0),
+        };
+        let channel = text(given("channel").ok_or(Unfit)?)?;
+        Ok(Self { channel, filter: given("filter").map(text).transpose()?, placement })
     }
 
     fn asked(self, request: &Request) -> Result<Asked, ApiError> {
-        let Self { channel, after, since, last, filter, on_gap } = self;
-        Asked::parse(request, &channel, (after, since, last), filter.as_deref(), on_gap)
+        Asked::parse(request, &self.channel, self.filter.as_deref(), self.placement)
     }
 }
 

@@ -1,10 +1,9 @@
-//! What the library lets pass in a subscription although it must not: fragments at the root, and variables without a
-//! value.
+//! What the library lets pass in a subscription although it must not: fragments at the root.
 
+use async_graphql::Positioned;
 use async_graphql::parser::types::{
     ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet, TypeCondition,
 };
-use async_graphql::{Name, Positioned, Value, Variables};
 
 use crate::error::ApiError;
 
@@ -87,16 +86,6 @@ fn gather(
 
 fn is_root(condition: &TypeCondition) -> bool {
     condition.on.node == ROOT
-}
-
-/// A variable that must have a value, but has none.
-pub(super) fn missing<'a>(operation: &'a OperationDefinition, variables: &Variables) -> Option<&'a Name> {
-    let required = operation.variable_definitions.iter().map(|variable| &variable.node);
-    let mut required = required.filter(|variable| !variable.var_type.node.nullable);
-    let lacks =
-        |name: &Name, default: bool| variables.get(name).map_or(!default, |value| *value == Value::Null);
-    let found = required.find(|variable| lacks(&variable.name.node, variable.default_value.is_some()));
-    found.map(|variable| &variable.name.node)
 }
 
 #[cfg(test)]

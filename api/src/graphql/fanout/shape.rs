@@ -86,7 +86,7 @@ impl Shape {
 }
 
 /// The operation that is meant.
-pub(super) fn operation<'a>(
+pub(in crate::graphql) fn operation<'a>(
     document: &'a ExecutableDocument,
     name: Option<&str>,
 ) -> Option<&'a OperationDefinition> {

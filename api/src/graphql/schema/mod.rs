@@ -24,8 +24,7 @@ use crate::feed::Gap;
 pub(crate) use event::{EVENT_TYPE, Event, SAME_FOR_ALL};
 pub(crate) use mutation::Mutation;
 pub(crate) use query::Query;
-pub(crate) use scalars::{Cursor, Time};
-pub(crate) use subscription::{Asked, AskedSlot, OnGap, Subscription};
+pub(crate) use subscription::{Asked, AskedSlot, NO_RESUME, OnGap, Placement, Subscription};
 
 /// The schema, ready to execute.
 pub(crate) type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
@@ -105,7 +104,7 @@ mod tests {
             "scalar DateTime",
             "scalar Cursor",
             "scalar Int64",
-            "events(channel: String!, after: Cursor, since: DateTime, last: Int, filter: String, onGap: OnGap = FAIL): Event!",
+            "events(channel: String!, after: Cursor, since: DateTime, last: Int, filter: String, onGap: OnGap = FAIL, resume: ID): Event!",
             "history(channel: String!, after: Cursor, before: Cursor, since: DateTime, first: Int, last: Int, filter: String): EventPage!",
             "channel(name: String!): Channel",
             "cursor: Cursor!",

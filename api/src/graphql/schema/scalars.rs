@@ -46,6 +46,11 @@ impl ScalarType for Time {
         time.filter(|time| is_writable(*time)).map(Self).ok_or(InputValueError::custom(hint))
     }
 
+    /// What is of another kind is refused before anything is executed.
+    fn is_valid(value: &Value) -> bool {
+        matches!(value, Value::String(_))
+    }
+
     fn to_value(&self) -> Value {
         Value::String(write_time(self.0))
     }
@@ -64,6 +69,11 @@ impl ScalarType for Cursor {
             // The value itself is not repeated: it may be anything.
             _ => Err(InputValueError::custom("a cursor is a string")),
         }
+    }
+
+    /// What is of another kind is refused before anything is executed.
+    fn is_valid(value: &Value) -> bool {
+        matches!(value, Value::String(_))
     }
 
     fn to_value(&self) -> Value {

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, Result};
+use async_graphql::{Context, Enum, ID, Result};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, empty, unfold};
 use nuncio_model::Pattern;
+use nuncio_model::resume::MAX_RESUME_ID_BYTES;
 use parking_lot::Mutex;
 
 use super::super::error::of_api;
@@ -20,6 +21,10 @@ use crate::filter::Filter;
 
 /// How many events are taken at a time; they are the only ones held in memory for a subscription.
 const CHUNK: usize = 64;
+
+/// Why an id to resume under is of no use.
+pub(crate) const NO_RESUME: &str = "resume works over a WebSocket, for a subscription of events alone and without directives; \
+                                    elsewhere go on after the cursor of the last event";
 
 /// The root of subscriptions.
 pub(crate) struct Subscription;
@@ -54,6 +59,18 @@ pub(crate) struct Asked {
     pub(crate) start: Start,
     /// What to do where that is not possible.
     pub(crate) on_gap: feed::OnGap,
+    /// Under which id the subscriber comes back.
+    pub(crate) resume: Option<String>,
+}
+
+/// The arguments that say where a subscriber begins.
+#[derive(Default)]
+pub(crate) struct Placement {
+    pub(crate) after: Option<Cursor>,
+    pub(crate) since: Option<Time>,
+    pub(crate) last: Option<i32>,
+    pub(crate) on_gap: Option<OnGap>,
+    pub(crate) resume: Option<String>,
 }
 
 /// Where the field notes what it was asked, instead of doing it.
@@ -63,21 +80,25 @@ impl Asked {
     /// Reads the arguments.
     ///
     /// # Errors
-    /// `FORBIDDEN`, `INVALID_PATTERN`, `INVALID_FILTER`, or `INVALID_REQUEST` where two places to begin at are given.
+    /// `FORBIDDEN`, `INVALID_PATTERN`, `INVALID_FILTER`, or `INVALID_REQUEST` where two places to begin at are given or
+    /// the id to resume under is none.
     pub(crate) fn parse(
         request: &Request,
         channel: &str,
-        (after, since, last): (Option<Cursor>, Option<Time>, Option<i32>),
         filter: Option<&str>,
-        on_gap: Option<OnGap>,
+        placement: Placement,
     ) -> std::result::Result<Self, ApiError> {
+        let Placement { after, since, last, on_gap, resume } = placement;
         let patterns = request.allowed(channel)?;
         let start =
             Start::parse(after.map(|cursor| cursor.0), since.map(|time| time.0), last.map(i64::from))?;
         let filter = filter.map(|text| request.app.filters.get(text)).transpose()?;
         // An explicit null means what leaving it out means.
         let on_gap = on_gap.unwrap_or(OnGap::Fail).into();
-        Ok(Self { patterns, filter, start, on_gap })
+        if resume.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_RESUME_ID_BYTES) {
+            return Err(ApiError::invalid(format!("resume must have 1 to {MAX_RESUME_ID_BYTES} bytes")));
+        }
+        Ok(Self { patterns, filter, start, on_gap, resume })
     }
 }
 
@@ -94,19 +115,23 @@ impl Subscription {
         last: Option<i32>,
         filter: Option<String>,
         #[graphql(default_with = "Some(OnGap::Fail)")] on_gap: Option<OnGap>,
+        resume: Option<ID>,
     ) -> Result<BoxStream<'static, Result<Event>>> {
         // One execution for all who share it: whoever it is for has been let in before.
         if let Some(source) = context.data_opt::<Source>() {
             return Ok(source.clone().boxed());
         }
         let request = Request::of(context)?;
-        let asked = Asked::parse(request, &channel, (after, since, last), filter.as_deref(), on_gap)
-            .map_err(of_api)?;
+        let placement = Placement { after, since, last, on_gap, resume: resume.map(|id| id.0) };
+        let asked = Asked::parse(request, &channel, filter.as_deref(), placement).map_err(of_api)?;
         if let Some(slot) = context.data_opt::<AskedSlot>() {
             *slot.lock() = Some(asked);
             return Ok(empty().boxed());
         }
-        let Asked { patterns, filter, start, on_gap } = asked;
+        let Asked { patterns, filter, start, on_gap, resume } = asked;
+        if resume.is_some() {
+            return Err(of_api(ApiError::invalid(NO_RESUME)));
+        }
         let opened = request.app.feeds.open(request.project_id(), patterns, &start, on_gap).await;
         let (reader, gap) = opened.map_err(|error| of_api(error.into()))?;
         *request.gap.lock() = gap;

@@ -3,6 +3,8 @@
 /// Why the server closes a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
+    /// The client asked for it, by a message. There is nothing to come back for.
+    Asked,
     /// The node is stopping. Reconnect: another one answers.
     GoingAway,
     /// The client broke the WebSocket protocol itself. Do not reconnect as you are.
@@ -36,6 +38,7 @@ impl CloseReason {
     /// The close code (RFC 6455, section 7.4; graphql-transport-ws for the 44xx).
     pub fn code(self) -> u16 {
         match self {
+            Self::Asked => 1000,
             Self::GoingAway => 1001,
             Self::BrokenFrame => 1002,
             Self::NotUtf8 => 1007,
@@ -55,6 +58,7 @@ impl CloseReason {
     /// The reason as a text, at most 123 bytes.
     pub fn text(self) -> &'static str {
         match self {
+            Self::Asked => "As you asked",
             Self::GoingAway => "Going away: reconnect and resume",
             Self::BrokenFrame => "Protocol error",
             Self::NotUtf8 => "A text message must be UTF-8",

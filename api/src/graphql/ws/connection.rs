@@ -17,7 +17,10 @@ use super::super::request::Incoming;
 use super::super::response;
 use super::alone::{Alone, Output};
 use super::close::CloseReason;
-use super::protocol::{self, Action, InitPayload, Protocol, TAIL};
+use super::confirm::{CONFIRM_WITHIN, Confirm};
+use super::dialect::Dialect;
+use super::message::{self, TAIL};
+use super::protocol::{Action, InitPayload, Protocol};
 use super::subscriptions::{FULL, Subscriptions};
 use super::wire::{End, Wire};
 use crate::app::App;
@@ -51,18 +54,21 @@ pub(super) struct Connection {
     watched: Watched,
     subscriptions: Subscriptions,
     alone: Alone,
+    /// Who has the first turn next.
+    alone_first: bool,
     /// Who is asking, since the acknowledgement.
     identity: Option<Arc<Identity>>,
     init_until: Instant,
     ping_at: Instant,
+    confirm: Confirm,
     goaway_at: Option<Instant>,
     causes: Vec<Cause>,
 }
 
 impl Connection {
-    pub(super) fn new(endpoint: Endpoint, opening: Opening) -> Self {
+    pub(super) fn new(endpoint: Endpoint, opening: Opening, dialect: Dialect) -> Self {
         let settings = &endpoint.app.settings.sockets;
-        let (protocol, bell) = (Protocol::new(settings.max_operations), Arc::<Bell>::default());
+        let (protocol, bell) = (Protocol::new(dialect, settings.max_operations), Arc::<Bell>::default());
         let init_until = Instant::now() + settings.init_timeout;
         let watched = endpoint.app.clockwork.watch(&bell);
         watched.ring_at(init_until);
@@ -71,12 +77,14 @@ impl Connection {
             opening,
             protocol,
             watched,
-            subscriptions: Subscriptions::new(bell.clone()),
+            subscriptions: Subscriptions::new(bell.clone(), dialect),
             bell,
             alone: Alone::default(),
+            alone_first: true,
             identity: None,
             init_until,
             ping_at: init_until,
+            confirm: Confirm::default(),
             goaway_at: None,
             causes: Vec::new(),
         }
@@ -121,19 +129,42 @@ impl Connection {
             self.on_message(wire, &text?)?;
             taken += 1;
         }
+        let given = self.serve_operations(wire, context)?;
+        self.confirm_soon();
+        // What that asked for, or anything before, may have come.
+        while let Poll::Ready(ended) = self.subscriptions.poll_arrived(context) {
+            self.protocol.finish(&ended.id);
+            self.send_error(wire, &ended.id, error::response(ended.error));
+        }
+        Ok(self.subscriptions.are_due() || taken == TURN || given == TURN || wire.pending() >= FULL)
+    }
+
+    /// Gives the operations what is ready for them; how many responses of their own those had that run alone.
+    ///
+    /// Whoever comes first may take all the room there is: those that run alone and those that are shared come first
+    /// by turns.
+    fn serve_operations<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        context: &mut Context<'_>,
+    ) -> Result<usize, End> {
+        let alone_first = self.alone_first;
+        if wire.pending() < FULL {
+            self.alone_first = !alone_first;
+        }
+        if !alone_first {
+            self.subscriptions.deliver(wire);
+        }
         let mut given = 0;
         while wire.pending() < FULL && given < TURN {
             let Poll::Ready(output) = self.alone.poll_next(context) else { break };
             self.on_output(wire, output)?;
             given += 1;
         }
-        self.subscriptions.deliver(wire);
-        // What that asked for, or anything before, may have come.
-        while let Poll::Ready(ended) = self.subscriptions.poll_arrived(context) {
-            self.protocol.finish(&ended.id);
-            send_error(wire, &ended.id, error::response(ended.error));
+        if alone_first {
+            self.subscriptions.deliver(wire);
         }
-        Ok(self.subscriptions.are_due() || taken == TURN || given == TURN || wire.pending() >= FULL)
+        Ok(given)
     }
 
     fn app(&self) -> &Arc<App> {
@@ -176,15 +207,31 @@ impl Connection {
             return if late { Err(End::Close(CloseReason::InitTimeout)) } else { Ok(()) };
         }
         if self.ping_at <= now {
-            wire.push(&[br#"{"type":"ping"}"#]);
-            self.ping_later(now);
+            if self.subscriptions.are_resuming() {
+                self.confirm.begin();
+            }
+            let text = self.confirm.ping(self.protocol.dialect().keep_alive());
+            wire.push(&[text.as_bytes()]);
+            self.subscriptions.pinged();
+            self.ping_in(now, self.app().settings.sockets.ping_every);
         }
         Ok(())
     }
 
-    fn ping_later(&mut self, now: Instant) {
-        self.ping_at = now + self.app().settings.sockets.ping_every;
+    fn ping_in(&mut self, now: Instant, wait: Duration) {
+        self.ping_at = now + wait;
         self.watched.ring_at(self.ping_at);
+    }
+
+    /// Sees to it that what was sent to those who come back with an id is soon known to have been received.
+    fn confirm_soon(&mut self) {
+        if self.confirm.is_out() || !self.subscriptions.are_unconfirmed() {
+            return;
+        }
+        let now = Instant::now();
+        if self.ping_at > now + CONFIRM_WITHIN {
+            self.ping_in(now, CONFIRM_WITHIN);
+        }
     }
 
     fn on_message<S: AsyncRead + AsyncWrite + Unpin>(
@@ -195,13 +242,18 @@ impl Connection {
         match self.protocol.receive(text) {
             Action::None => {}
             Action::Send(text) => wire.push(&[text.as_bytes()]),
+            Action::Pong(number) => {
+                if self.confirm.pong(number) {
+                    self.subscriptions.confirmed();
+                }
+            }
             Action::Close(reason) => return Err(End::Close(reason)),
             Action::Initialise(payload) => self.initialise(wire, payload)?,
-            Action::Stop(id) => self.stop(&id),
+            Action::Stop(id) => self.stop(wire, &id),
             Action::Refuse(id) => {
                 let error =
                     ApiError::new(Code::TooManyOperations, "too many operations run on this connection");
-                send_error(wire, &id, error::response(error));
+                self.send_error(wire, &id, error::response(error));
             }
             Action::Start(id, incoming) => self.start(wire, &id, incoming)?,
         }
@@ -224,19 +276,20 @@ impl Connection {
         self.identity = Some(identity);
         // They may have been revoked since they were checked.
         self.look_at_credentials()?;
-        self.ping_later(Instant::now());
-        wire.push(&[self.protocol.acknowledge().as_bytes()]);
+        self.ping_in(Instant::now(), self.app().settings.sockets.ping_every);
+        wire.allow(self.app().settings.sockets.max_message_bytes);
+        self.protocol.acknowledge().iter().for_each(|text| wire.push(&[text.as_bytes()]));
         Ok(())
     }
 
     /// Who is asking, if a page of its origin may: by the payload, else by the header of the upgrade request.
-    fn admit(&mut self, payload: InitPayload) -> Result<Arc<Identity>, ApiError> {
+    fn admit(&mut self, mut payload: InitPayload) -> Result<Arc<Identity>, ApiError> {
         let bearer = |text: String| {
             text.get(..7)
                 .is_some_and(|s| s.eq_ignore_ascii_case("bearer "))
                 .then(|| text[7..].trim().to_owned())
         };
-        let identity = match payload.token.or_else(|| payload.authorization.and_then(bearer)) {
+        let identity = match payload.token.take().or_else(|| payload.authorization().and_then(bearer)) {
             Some(text) => authenticate(self.app(), &text)?,
             None => self
                 .opening
@@ -260,20 +313,24 @@ impl Connection {
         let Some(identity) = self.identity.clone() else {
             return Err(End::Close(CloseReason::NotInitialised));
         };
-        match plan(&self.endpoint, &identity, incoming) {
+        let receipt = self.protocol.dialect().receipt();
+        match plan(&self.endpoint, &identity, incoming, receipt) {
             Ok(Plan::Shared(shared)) => self.subscriptions.start(id, &self.endpoint, &identity, shared),
             Ok(Plan::Alone(request, gap)) => self.alone.start(id, &self.endpoint.schema, *request, gap),
             Err(refused) => {
                 self.protocol.finish(id);
-                send_error(wire, id, *refused);
+                self.send_error(wire, id, *refused);
             }
         }
         Ok(())
     }
 
-    fn stop(&mut self, id: &str) {
+    fn stop<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>, id: &str) {
         self.subscriptions.stop(id);
         self.alone.stop(id);
+        if self.protocol.dialect().confirms_stop() {
+            wire.push(&[&message::complete(id)]);
+        }
     }
 
     fn on_output<S: AsyncRead + AsyncWrite + Unpin>(
@@ -281,22 +338,23 @@ impl Connection {
         wire: &mut Wire<S>,
         output: Output,
     ) -> Result<(), End> {
+        let dialect = self.protocol.dialect();
         match output {
-            Output::Response(id, response, _) if is_end(&response) => {
+            Output::Response(id, response, _) if message::is_end(dialect, &response) => {
                 self.alone.stop(&id);
                 self.protocol.finish(&id);
-                send_error(wire, &id, *response);
+                self.send_error(wire, &id, *response);
             }
             Output::Response(id, mut response, gap) => {
                 error::finish(&mut response);
                 let gap = gap.lock().take();
                 let payload = response::write(&response, gap.as_ref());
-                wire.push(&[&protocol::next_head(&id), &payload, TAIL]);
+                wire.push(&[&message::result_head(dialect, &id), &payload, TAIL]);
             }
             Output::Done(id) => {
                 self.alone.stop(&id);
                 self.protocol.finish(&id);
-                wire.push(&[&protocol::complete(&id)]);
+                wire.push(&[&message::complete(&id)]);
             }
             Output::Panicked => {
                 tracing::error!("a resolver panicked");
@@ -305,16 +363,13 @@ impl Connection {
         }
         Ok(())
     }
-}
 
-/// An `error` ends an operation: it stands for all errors that left no data.
-fn is_end(response: &Response) -> bool {
-    response.data == async_graphql::Value::Null && !response.errors.is_empty()
-}
-
-fn send_error<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, id: &str, mut response: Response) {
-    error::finish(&mut response);
-    let mut payload = Vec::with_capacity(256);
-    response::write_errors(&mut payload, &response.errors);
-    wire.push(&[&protocol::error_head(id), &payload, TAIL]);
+    fn send_error<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        wire: &mut Wire<S>,
+        id: &str,
+        response: Response,
+    ) {
+        wire.push(&[&message::error(self.protocol.dialect(), id, response)]);
+    }
 }

@@ -40,6 +40,17 @@ impl Inbound {
         inbound
     }
 
+    /// From the next message on, each may be this large.
+    pub(super) fn allow(&mut self, max_message_bytes: usize) {
+        self.max_message_bytes = max_message_bytes;
+        if let Some(reader) = &mut self.reader {
+            reader.set_config(|config| {
+                *config =
+                    config.max_message_size(Some(max_message_bytes)).max_frame_size(Some(max_message_bytes));
+            });
+        }
+    }
+
     /// The next message. What is to be answered to it, a pong for instance, is appended to `out` at the next call.
     pub(super) fn poll_message<S: AsyncRead + Unpin>(
         &mut self,

@@ -1,29 +1,35 @@
-//! GraphQL over WebSocket: the subprotocol `graphql-transport-ws`.
+//! GraphQL over WebSocket: the subprotocol `graphql-transport-ws`, and the legacy `graphql-ws`.
 //!
-//! [`protocol`] decides what a message means, without sockets; [`wire`] reads and writes frames; [`connection`] joins
-//! the two with the operations that run.
+//! [`dialect`] tells the two apart; [`protocol`] decides what a message means, without sockets; [`wire`] reads and writes
+//! frames; [`connection`] joins them with the operations that run.
 
 mod alone;
 mod bounds;
 mod close;
+mod confirm;
 mod connection;
+mod dialect;
 mod inbound;
+mod message;
 mod out;
 mod patience;
 mod protocol;
+mod receipt;
 mod subscriptions;
 mod tap;
 mod upgrade;
 mod wire;
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use nuncio_model::Identity;
 
 use super::http::Endpoint;
@@ -33,6 +39,10 @@ use wire::{End, Wire};
 
 pub use close::CloseReason;
 pub(super) use upgrade::is_upgrade;
+
+/// The most bytes of a message before `connection_ack`. Credentials have 8 KiB at most, and what a stranger can have a
+/// node keep should be little.
+const MAX_GREETING_BYTES: usize = 64 << 10;
 
 /// Limits and times of WebSockets.
 #[derive(Clone, Debug)]
@@ -45,6 +55,8 @@ pub struct SocketSettings {
     pub max_operations: usize,
     /// The most bytes of a message from a client.
     pub max_message_bytes: usize,
+    /// Whether the legacy subprotocol `graphql-ws` is spoken.
+    pub legacy: bool,
     /// Over how long connections are closed when the node stops, so that not all come back at once.
     pub drain_spread: Duration,
 }
@@ -56,6 +68,7 @@ impl Default for SocketSettings {
             ping_every: Duration::from_secs(25),
             max_operations: 1_000,
             max_message_bytes: 1 << 20,
+            legacy: true,
             drain_spread: Duration::from_secs(5),
         }
     }
@@ -81,12 +94,17 @@ pub(super) fn open(
     by_header: Option<Arc<Identity>>,
     mut request: Request,
 ) -> Response {
-    let handshake = match upgrade::accept(&mut request) {
-        Ok(handshake) => handshake,
-        Err(error) => return error.into_response(),
-    };
     let app = &endpoint.app;
     let settings = app.settings.sockets.clone();
+    let handshake = match upgrade::accept(&mut request, settings.legacy) {
+        Ok(handshake) => handshake,
+        Err(error) => {
+            let mut response = error.into_response();
+            // What is understood (RFC 6455, section 4.4).
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            return response;
+        }
+    };
     let stalled = app.settings.stalled;
     let goaway_after = connections.share_of(settings.drain_spread);
     let opening = Opening { by_header, origin: origin_of(request.headers()), goaway_after };
@@ -94,14 +112,20 @@ pub(super) fn open(
     tasks.spawn(async move {
         let Some(upgraded) = upgrade::take_over(handshake.connection).await else { return };
         let Upgraded { socket, seat: _seat, early } = upgraded;
-        let mut wire = Wire::new(socket, &early, settings.max_message_bytes, stalled);
-        let end = if handshake.speaks {
-            let mut connection = Connection::new(endpoint, opening);
-            poll_fn(|context| connection.poll(&mut wire, context)).await
-        } else {
-            End::Close(CloseReason::UnknownSubprotocol)
+        let greeting = settings.max_message_bytes.min(MAX_GREETING_BYTES);
+        let mut wire = Wire::new(socket, &early, greeting, stalled);
+        let end = match handshake.dialect {
+            Some(dialect) => {
+                let mut connection = Connection::new(endpoint, opening, dialect);
+                let served = AssertUnwindSafe(poll_fn(|context| connection.poll(&mut wire, context)));
+                served.catch_unwind().await.unwrap_or(End::Close(CloseReason::Defect))
+            }
+            None => End::Close(CloseReason::UnknownSubprotocol),
         };
         if let End::Close(reason) = end {
+            if handshake.dialect.is_some_and(|dialect| dialect.explains(reason)) {
+                wire.push(&[&message::connection_error(reason)]);
+            }
             let code = reason.code().to_string();
             metrics::counter!("nuncio_websocket_closes_total", "code" => code).increment(1);
             // Apart, so that it takes no memory before.

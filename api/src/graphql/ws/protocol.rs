@@ -1,15 +1,17 @@
-//! The state machine of `graphql-transport-ws`, without sockets and without time.
+//! The state machine of a connection, without sockets and without time.
 //!
-//! It follows the protocol document of graphql-ws (PROTOCOL.md), close codes included.
+//! It follows the protocol document of graphql-ws (PROTOCOL.md), close codes included. The legacy dialect is held to the
+//! same rules: where its own document is silent or lets a mistake pass, the connection is closed all the same.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use nuncio_model::json::push_string;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::request::Incoming;
 use super::close::CloseReason;
+use super::dialect::{Dialect, Verb};
 
 /// The longest id of an operation.
 const MAX_ID_BYTES: usize = 256;
@@ -34,6 +36,8 @@ pub(super) enum Action {
     Initialise(InitPayload),
     /// Answer with this text.
     Send(String),
+    /// A ping was answered, with its number where the client sends it back.
+    Pong(Option<u64>),
     /// Start the operation under the id; it counts as running from now on.
     Start(String, Incoming),
     /// Refuse the operation: too many are running. The connection goes on.
@@ -44,20 +48,31 @@ pub(super) enum Action {
     Close(CloseReason),
 }
 
-/// The credentials of `connection_init`.
+/// The credentials of `connection_init`; what else a client's application puts there is its own.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct InitPayload {
     /// A token or a key.
     #[serde(default)]
     pub(super) token: Option<String>,
     /// `Bearer`, a space, and a token or a key.
-    #[serde(default, rename = "Authorization", alias = "authorization")]
-    pub(super) authorization: Option<String>,
+    #[serde(default, rename = "Authorization")]
+    authorization: Option<String>,
+    /// The same, as headers are written in lower case.
+    #[serde(default, rename = "authorization")]
+    lower_case: Option<String>,
+}
+
+impl InitPayload {
+    /// `Bearer`, a space, and a token or a key.
+    pub(super) fn authorization(self) -> Option<String> {
+        self.authorization.or(self.lower_case)
+    }
 }
 
 #[derive(Deserialize)]
 struct Message<'a> {
-    r#type: &'a str,
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
     #[serde(default)]
     id: Option<String>,
     #[serde(default, borrow)]
@@ -67,41 +82,44 @@ struct Message<'a> {
 /// One connection's place in the protocol, and the ids of its running operations.
 #[derive(Debug)]
 pub(super) struct Protocol {
+    dialect: Dialect,
     state: State,
     running: HashSet<String>,
     max_operations: usize,
 }
 
 impl Protocol {
-    pub(super) fn new(max_operations: usize) -> Self {
-        Self { state: State::New, running: HashSet::new(), max_operations }
+    pub(super) fn new(dialect: Dialect, max_operations: usize) -> Self {
+        Self { dialect, state: State::New, running: HashSet::new(), max_operations }
+    }
+
+    /// The language of the connection.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Takes a text message from the client.
     pub(super) fn receive(&mut self, text: &str) -> Action {
-        let Ok(message) = serde_json::from_str::<Message<'_>>(text) else {
+        let Some(message) = object::<Message<'_>>(text) else {
             return Action::Close(CloseReason::BadMessage);
         };
-        match message.r#type {
-            "connection_init" => self.init(message.payload),
-            "ping" => ping(message.payload),
-            "pong" => {
-                if is_object(message.payload) {
-                    Action::None
-                } else {
-                    Action::Close(CloseReason::BadMessage)
-                }
-            }
-            "subscribe" => self.subscribe(message.id, message.payload),
-            "complete" => self.complete(message.id),
-            _ => Action::Close(CloseReason::BadMessage),
+        match self.dialect.verb(&message.r#type) {
+            Some(Verb::Init) => self.init(message.payload),
+            Some(Verb::Ping) => ping(message.payload),
+            Some(Verb::Pong) => pong(message.payload),
+            Some(Verb::Start) => self.start(message.id, message.payload),
+            Some(Verb::Stop) => self.stop(message.id),
+            Some(Verb::Terminate) => Action::Close(CloseReason::Asked),
+            None => Action::Close(CloseReason::BadMessage),
         }
     }
 
-    /// The credentials are good: the answer to send.
-    pub(super) fn acknowledge(&mut self) -> String {
+    /// The credentials are good: what to answer.
+    ///
+    /// It must be called before the next message is taken, since legacy clients do not wait for it.
+    pub(super) fn acknowledge(&mut self) -> &'static [&'static str] {
         self.state = State::Ready;
-        r#"{"type":"connection_ack"}"#.to_owned()
+        self.dialect.welcome()
     }
 
     /// Whether `connection_ack` was sent.
@@ -119,23 +137,21 @@ impl Protocol {
             return Action::Close(CloseReason::SecondInit);
         }
         let payload = match payload.map(RawValue::get) {
-            None | Some("null") => Ok(InitPayload::default()),
-            Some(text) => serde_json::from_str(text),
+            None | Some("null") => Some(InitPayload::default()),
+            Some(text) => object(text),
         };
-        match payload {
-            Ok(payload) => {
-                self.state = State::Initialising;
-                Action::Initialise(payload)
-            }
-            Err(_) => Action::Close(CloseReason::BadMessage),
-        }
+        let Some(payload) = payload else {
+            return Action::Close(CloseReason::BadMessage);
+        };
+        self.state = State::Initialising;
+        Action::Initialise(payload)
     }
 
-    fn subscribe(&mut self, id: Option<String>, payload: Option<&RawValue>) -> Action {
+    fn start(&mut self, id: Option<String>, payload: Option<&RawValue>) -> Action {
         if self.state != State::Ready {
             return Action::Close(CloseReason::NotInitialised);
         }
-        let incoming = payload.and_then(|payload| serde_json::from_str(payload.get()).ok());
+        let incoming = payload.and_then(|payload| object(payload.get()));
         let (Some(id), Some(incoming)) = (id.filter(|id| is_id(id)), incoming) else {
             return Action::Close(CloseReason::BadMessage);
         };
@@ -149,7 +165,7 @@ impl Protocol {
         Action::Start(id, incoming)
     }
 
-    fn complete(&mut self, id: Option<String>) -> Action {
+    fn stop(&mut self, id: Option<String>) -> Action {
         match id.filter(|id| is_id(id)) {
             // The operation may have ended while this was on its way.
             Some(id) if self.running.remove(&id) => Action::Stop(id),
@@ -159,49 +175,38 @@ impl Protocol {
     }
 }
 
-/// `{"id":…,"type":"next","payload":`, to be followed by the payload, which is JSON already, and [`TAIL`].
-pub(super) fn next_head(id: &str) -> Vec<u8> {
-    head(id, "next")
+#[derive(Deserialize)]
+struct PongPayload {
+    n: Option<u64>,
 }
 
-/// What ends a message with a payload.
-pub(super) const TAIL: &[u8] = b"}";
-
-/// `{"id":…,"type":"error","payload":`, to be followed as [`next_head`].
-pub(super) fn error_head(id: &str) -> Vec<u8> {
-    head(id, "error")
-}
-
-/// `{"id":…,"type":"complete"}`
-pub(super) fn complete(id: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(id.len() + 32);
-    out.extend_from_slice(b"{\"id\":");
-    push_string(&mut out, id);
-    out.extend_from_slice(b",\"type\":\"complete\"}");
-    out
-}
-
-fn head(id: &str, kind: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(id.len() + 32);
-    out.extend_from_slice(b"{\"id\":");
-    push_string(&mut out, id);
-    out.extend_from_slice(b",\"type\":\"");
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\",\"payload\":");
-    out
+/// The client answers a ping, or shows of itself that it is there.
+fn pong(payload: Option<&RawValue>) -> Action {
+    if !is_details(payload) {
+        return Action::Close(CloseReason::BadMessage);
+    }
+    let payload = payload.and_then(|payload| serde_json::from_str::<PongPayload>(payload.get()).ok());
+    Action::Pong(payload.and_then(|payload| payload.n))
 }
 
 /// A `pong` must come at once, with the payload of its ping.
 fn ping(payload: Option<&RawValue>) -> Action {
     match payload.map(RawValue::get) {
-        _ if !is_object(payload) => Action::Close(CloseReason::BadMessage),
+        _ if !is_details(payload) => Action::Close(CloseReason::BadMessage),
         None | Some("null") => Action::Send(r#"{"type":"pong"}"#.to_owned()),
         Some(payload) => Action::Send(format!(r#"{{"type":"pong","payload":{payload}}}"#)),
     }
 }
 
-fn is_object(payload: Option<&RawValue>) -> bool {
+/// Whether this can be the payload of a ping or pong: an object, null or nothing.
+fn is_details(payload: Option<&RawValue>) -> bool {
     payload.is_none_or(|payload| payload.get() == "null" || payload.get().starts_with('{'))
+}
+
+/// Reads a JSON object. The library would take an array for the members in their order.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    let is_object = text.trim_ascii_start().starts_with('{');
+    is_object.then(|| serde_json::from_str(text).ok()).flatten()
 }
 
 fn is_id(id: &str) -> bool {
@@ -219,9 +224,9 @@ mod tests {
     }
 
     fn ready() -> Protocol {
-        let mut protocol = Protocol::new(2);
+        let mut protocol = Protocol::new(Dialect::Modern, 2);
         assert!(matches!(protocol.receive(INIT), Action::Initialise(_)));
-        assert_eq!(protocol.acknowledge(), r#"{"type":"connection_ack"}"#);
+        assert_eq!(protocol.acknowledge(), [r#"{"type":"connection_ack"}"#]);
         protocol
     }
 
@@ -231,8 +236,8 @@ mod tests {
 
     #[test]
     fn nothing_but_init_and_pings_may_come_first() {
-        assert_eq!(closes(Protocol::new(2).receive(&subscribe("1"))), Some(4401));
-        let mut waiting = Protocol::new(2);
+        assert_eq!(closes(Protocol::new(Dialect::Modern, 2).receive(&subscribe("1"))), Some(4401));
+        let mut waiting = Protocol::new(Dialect::Modern, 2);
         assert!(matches!(waiting.receive(r#"{"type":"ping"}"#), Action::Send(_)));
         waiting.receive(INIT);
         assert_eq!(closes(waiting.receive(&subscribe("1"))), Some(4401), "init is not ack");
@@ -241,7 +246,7 @@ mod tests {
     #[test]
     fn a_second_init_closes() {
         assert_eq!(closes(ready().receive(INIT)), Some(4429));
-        let mut waiting = Protocol::new(2);
+        let mut waiting = Protocol::new(Dialect::Modern, 2);
         waiting.receive(INIT);
         assert_eq!(closes(waiting.receive(INIT)), Some(4429));
     }
@@ -287,14 +292,17 @@ mod tests {
             r#"{"type":"complete"}"#,
             r#"{"type":"ping","payload":1}"#,
             r#"{"type":"pong","payload":[]}"#,
+            r#"["subscribe","1",{"query":"{a}"}]"#,
+            r#"{"type":"subscribe","id":"1","payload":["{a}"]}"#,
+            r#"{"type":"subscribe","id":"1","payload":{"query":"{a}","extensions":[]}}"#,
             &long,
         ] {
             assert_eq!(closes(ready().receive(text)), Some(4400), "{text}");
         }
-        assert_eq!(
-            closes(Protocol::new(2).receive(r#"{"type":"connection_init","payload":"t"}"#)),
-            Some(4400)
-        );
+        for payload in [r#""t""#, r#"["t"]"#, "1", "true", r#"{"token":1}"#] {
+            let init = format!(r#"{{"type":"connection_init","payload":{payload}}}"#);
+            assert_eq!(closes(Protocol::new(Dialect::Modern, 2).receive(&init)), Some(4400), "{payload}");
+        }
     }
 
     #[test]
@@ -303,17 +311,32 @@ mod tests {
             panic!("no pong")
         };
         assert_eq!(text, r#"{"type":"pong","payload":{"n": 1}}"#);
-        assert!(matches!(ready().receive(r#"{"type":"pong"}"#), Action::None));
+        assert!(matches!(ready().receive(r#"{"type":"pong"}"#), Action::Pong(None)));
+        let echoed = r#"{"type":"pong","payload":{"n":7,"x":1}}"#;
+        assert!(matches!(ready().receive(echoed), Action::Pong(Some(7))));
+        let own = r#"{"type":"pong","payload":{"n":"seven"}}"#;
+        assert!(matches!(ready().receive(own), Action::Pong(None)));
     }
 
     #[test]
-    fn frames_are_json() {
-        let next = [&next_head("a\"b")[..], b"{}", TAIL].concat();
-        assert_eq!(next, br#"{"id":"a\"b","type":"next","payload":{}}"#);
-        assert_eq!(
-            [&error_head("1")[..], b"[]", TAIL].concat(),
-            br#"{"id":"1","type":"error","payload":[]}"#
-        );
-        assert_eq!(complete("1"), br#"{"id":"1","type":"complete"}"#);
+    fn the_legacy_dialect_says_the_same_in_its_own_words() {
+        let start =
+            |id: &str| format!(r#"{{"id":"{id}","type":"start","payload":{{"query":"{{cursor}}"}}}}"#);
+        let mut early = Protocol::new(Dialect::Legacy, 2);
+        assert_eq!(closes(early.receive(&start("1"))), Some(4401));
+        let mut protocol = Protocol::new(Dialect::Legacy, 2);
+        assert!(matches!(protocol.receive(INIT), Action::Initialise(_)));
+        assert_eq!(protocol.acknowledge(), [r#"{"type":"connection_ack"}"#, r#"{"type":"ka"}"#]);
+        assert!(matches!(protocol.receive(&start("1")), Action::Start(..)));
+        assert!(matches!(protocol.receive(&start("2")), Action::Start(..)));
+        assert!(matches!(protocol.receive(&start("3")), Action::Refuse(_)));
+        assert!(matches!(protocol.receive(r#"{"id":"1","type":"stop"}"#), Action::Stop(id) if id == "1"));
+        assert!(matches!(protocol.receive(r#"{"id":"1","type":"stop"}"#), Action::None));
+        assert_eq!(closes(protocol.receive(&start("2"))), Some(4409));
+        assert_eq!(closes(protocol.receive(INIT)), Some(4429));
+        assert_eq!(closes(protocol.receive(r#"{"type":"connection_terminate"}"#)), Some(1000));
+        for foreign in [subscribe("4"), r#"{"type":"ping"}"#.to_owned(), r#"{"type":"ka"}"#.to_owned()] {
+            assert_eq!(closes(protocol.receive(&foreign)), Some(4400), "{foreign}");
+        }
     }
 }

@@ -1,23 +1,26 @@
 //! The subscriptions of one connection that are executed with those of others: each takes its turn at the socket.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use nuncio_model::Identity;
+use nuncio_model::{Code, Identity};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::fanout::Shared;
 use super::super::http::Endpoint;
 use super::super::response;
-use super::protocol::{self, TAIL};
+use super::dialect::Dialect;
+use super::message::{self, TAIL};
+use super::receipt::Receipt;
 use super::wire::Wire;
 use crate::error::ApiError;
-use crate::feed::{FeedError, Gap, Member, Next, OnGap};
+use crate::feed::{FeedError, Gap, Member, Next, OnGap, Start};
 use crate::hub::{Bell, Content, Page};
+use crate::resume::Resumed;
 
 /// At how many bytes that wait for the socket no more are added.
 pub(super) const FULL: usize = 32 << 10;
@@ -30,30 +33,40 @@ const SHARE: usize = 8 << 10;
 /// room. One that always has more is put behind the others each time.
 pub(super) struct Subscriptions {
     bell: Arc<Bell>,
+    dialect: Dialect,
     numbers: HashMap<Box<str>, u32>,
     all: HashMap<u32, Box<Subscription>>,
     /// The number of the next. None is used twice while anything could still come for it.
     next: u32,
     /// Those that have to look whether there is something for them, in turn.
     due: VecDeque<u32>,
+    /// Those that come back with an id.
+    resuming: BTreeSet<u32>,
     waiting: FuturesUnordered<BoxFuture<'static, Result<(u32, Arrived), Aborted>>>,
 }
 
 struct Subscription {
     id: Box<str>,
-    /// What a message `next` begins with.
+    /// What a message with a result begins with.
     head: Box<[u8]>,
     on_gap: OnGap,
     /// To be told with the next event.
     gap: Option<Box<Gap>>,
     member: Option<Member>,
+    /// What the client is known to have received, where it comes back with an id.
+    receipt: Option<Box<Receipt>>,
     /// Stops what is waited for: the place to begin at, or a page.
     awaited: Option<AbortHandle>,
 }
 
 enum Arrived {
     Opened(Result<(Member, Option<Gap>), FeedError>),
+    Resumed(Result<Resumed, FeedError>),
     Page(Result<Arc<Page>, FeedError>),
+    /// Somebody else goes on under its id.
+    Lost,
+    /// It ended before.
+    Nothing,
 }
 
 /// A subscription that has ended with an error.
@@ -64,25 +77,34 @@ pub(super) struct Ended {
 
 impl Subscriptions {
     /// No subscriptions; the bell rings for those that will be.
-    pub(super) fn new(bell: Arc<Bell>) -> Self {
-        let (numbers, all, due) = (HashMap::new(), HashMap::new(), VecDeque::new());
-        Self { bell, numbers, all, next: 0, due, waiting: FuturesUnordered::new() }
+    pub(super) fn new(bell: Arc<Bell>, dialect: Dialect) -> Self {
+        let (numbers, all, due, resuming) =
+            (HashMap::new(), HashMap::new(), VecDeque::new(), BTreeSet::new());
+        Self { bell, dialect, numbers, all, next: 0, due, resuming, waiting: FuturesUnordered::new() }
     }
 
     /// Starts one; its id is not in use.
     pub(super) fn start(&mut self, id: &str, endpoint: &Endpoint, identity: &Identity, shared: Shared) {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        let (feeds, project, bell) = (endpoint.app.feeds.clone(), identity.project, self.bell.clone());
+        let (project, bell) = (identity.project, self.bell.clone());
         let (endpoint, on_gap) = (endpoint.clone(), shared.asked.on_gap);
+        let resume = shared.resume_key(identity);
         let awaited = self.wait(number, async move {
-            let (key, start) = (shared.key(), (&shared.asked.start, on_gap));
-            let opened = feeds.join(project, &key, || shared.render(&endpoint), start, (&bell, number)).await;
-            Arrived::Opened(opened)
+            let app = &endpoint.app;
+            let join = async |start: Start| {
+                let (key, render) = (shared.key(), || shared.render(&endpoint));
+                app.feeds.join(project, &key, render, (&start, on_gap), (&bell, number)).await
+            };
+            let start = shared.asked.start.clone();
+            match resume {
+                None => Arrived::Opened(join(start).await),
+                Some(key) => Arrived::Resumed(app.resumes.join(key, start, join).await),
+            }
         });
-        let head = protocol::next_head(id).into();
+        let (head, awaited) = (message::result_head(self.dialect, id).into(), Some(awaited));
         let subscription =
-            Subscription { id: id.into(), head, on_gap, gap: None, member: None, awaited: Some(awaited) };
+            Subscription { id: id.into(), head, on_gap, gap: None, member: None, receipt: None, awaited };
         self.numbers.insert(id.into(), number);
         self.all.insert(number, Box::new(subscription));
     }
@@ -90,8 +112,51 @@ impl Subscriptions {
     /// Stops one: nothing more comes of it.
     pub(super) fn stop(&mut self, id: &str) {
         if let Some(number) = self.numbers.remove(id) {
-            self.all.remove(&number);
+            self.remove(number);
         }
+    }
+
+    /// Whether any comes back with an id.
+    pub(super) fn are_resuming(&self) -> bool {
+        !self.resuming.is_empty()
+    }
+
+    /// Whether anything was sent to those that come back with an id that is not known to have been received.
+    pub(super) fn are_unconfirmed(&self) -> bool {
+        self.resuming().any(|(member, receipt)| receipt.is_behind(member.cursor()))
+    }
+
+    /// A ping is sent now. Those that come back with an id also look how far they have come without events.
+    pub(super) fn pinged(&mut self) {
+        for number in &self.resuming {
+            if let Some(Subscription { member: Some(member), receipt: Some(receipt), .. }) =
+                self.all.get_mut(number).map(Box::as_mut)
+            {
+                receipt.pinged(member.cursor());
+                self.due.push_back(*number);
+            }
+        }
+    }
+
+    /// The client has answered the last ping.
+    pub(super) fn confirmed(&mut self) {
+        for number in &self.resuming {
+            if let Some(receipt) =
+                self.all.get_mut(number).and_then(|subscription| subscription.receipt.as_mut())
+            {
+                receipt.confirmed();
+            }
+        }
+    }
+
+    fn resuming(&self) -> impl Iterator<Item = (&Member, &Receipt)> {
+        let all = self.resuming.iter().filter_map(|number| self.all.get(number));
+        all.filter_map(|subscription| Some((subscription.member.as_ref()?, subscription.receipt.as_deref()?)))
+    }
+
+    fn remove(&mut self, number: u32) -> Option<Box<Subscription>> {
+        self.resuming.remove(&number);
+        self.all.remove(&number)
     }
 
     /// There is something for the subscription of this number.
@@ -104,10 +169,10 @@ impl Subscriptions {
         while let Poll::Ready(Some(arrived)) = self.waiting.poll_next_unpin(context) {
             let Ok((number, arrived)) = arrived else { continue };
             if let Err(error) = self.arrive(number, arrived)
-                && let Some(subscription) = self.all.remove(&number)
+                && let Some(subscription) = self.remove(number)
             {
                 self.numbers.remove(&subscription.id);
-                return Poll::Ready(Ended { id: subscription.id.clone(), error: error.into() });
+                return Poll::Ready(Ended { id: subscription.id.clone(), error });
             }
         }
         Poll::Pending
@@ -131,16 +196,25 @@ impl Subscriptions {
         !self.due.is_empty()
     }
 
-    fn arrive(&mut self, number: u32, arrived: Arrived) -> Result<(), FeedError> {
+    fn arrive(&mut self, number: u32, arrived: Arrived) -> Result<(), ApiError> {
         let Some(subscription) = self.all.get_mut(&number) else { return Ok(()) };
+        if matches!(arrived, Arrived::Lost) {
+            return Err(resumed_elsewhere());
+        }
         subscription.awaited = None;
         match arrived {
-            Arrived::Opened(opened) => {
-                let (member, gap) = opened?;
-                subscription.gap = gap.map(Box::new);
-                subscription.member = Some(member);
+            Arrived::Opened(opened) => subscription.begin(opened?),
+            Arrived::Resumed(resumed) => {
+                let Resumed { member, gap, resuming, lost } = resumed?;
+                subscription.receipt = Some(Box::new(Receipt::new(resuming, member.cursor())));
+                subscription.begin((member, gap));
+                self.resuming.insert(number);
+                let lost = lost.map(|lost| if lost.is_ok() { Arrived::Lost } else { Arrived::Nothing });
+                self.wait(number, lost);
             }
             Arrived::Page(page) => subscription.turn_to(page)?,
+            // Only of one that has been stopped is nothing heard any more.
+            Arrived::Lost | Arrived::Nothing => {}
         }
         self.due.push_back(number);
         Ok(())
@@ -163,7 +237,21 @@ impl Subscriptions {
     }
 }
 
+/// Somebody who gave the same id for the same operation goes on with it.
+fn resumed_elsewhere() -> ApiError {
+    ApiError::new(
+        Code::ResumedElsewhere,
+        "another subscription has taken up this resume id; use an id of its own for each",
+    )
+}
+
 impl Subscription {
+    /// Begins with what there is at its place.
+    fn begin(&mut self, (member, gap): (Member, Option<Gap>)) {
+        self.gap = gap.map(Box::new);
+        self.member = Some(member);
+    }
+
     /// Takes its share of what is ready; nothing where something is waited for first.
     fn deliver<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Option<Next> {
         if self.awaited.is_some() {

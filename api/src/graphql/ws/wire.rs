@@ -18,6 +18,7 @@ use super::close::CloseReason;
 use super::inbound::{Inbound, poll_discard};
 use super::out::Outgoing;
 use super::patience::Patience;
+use super::subscriptions::FULL;
 
 /// How long the peer has to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -53,13 +54,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The next text message.
     ///
     /// It never waits for the peer to take anything, and may leave answers of the protocol to be flushed, also when it
-    /// is pending. A peer that sends pings and takes no pongs is to be bounded by not asking while too much is
-    /// [pending](Self::pending).
+    /// is pending. A peer that sends pings and takes no pongs is not listened to: where too much is
+    /// [pending](Self::pending) this is so too, and wakes nobody until that is flushed.
     ///
     /// # Errors
     /// [`End::Gone`] at the end, or the close code for what the client did wrong.
     pub(super) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, End>> {
-        loop {
+        while self.pending() < FULL {
             match self.inbound.poll_message(&mut self.stream, &mut self.out, context) {
                 Poll::Pending => {
                     self.inbound.rest();
@@ -79,6 +80,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(end_of(&error))),
             }
         }
+        Poll::Pending
+    }
+
+    /// From now on messages of the client may be this large.
+    pub(super) fn allow(&mut self, max_message_bytes: usize) {
+        self.inbound.allow(max_message_bytes);
     }
 
     /// Appends one text message, made of the parts, to what is to be written. Together they are UTF-8.
@@ -168,10 +175,14 @@ mod tests {
         pub(super) async fn receive(&mut self) -> Result<Utf8Bytes, End> {
             poll_fn(|context| {
                 let received = self.poll_receive(context);
-                if received.is_pending()
-                    && let Poll::Ready(Err(end)) = self.poll_flush(context)
-                {
-                    return Poll::Ready(Err(end));
+                let full = self.pending() >= FULL;
+                if received.is_pending() {
+                    match self.poll_flush(context) {
+                        Poll::Ready(Err(end)) => return Poll::Ready(Err(end)),
+                        // There may be more to read, now that there is room.
+                        Poll::Ready(Ok(())) if full => context.waker().wake_by_ref(),
+                        Poll::Ready(Ok(())) | Poll::Pending => {}
+                    }
                 }
                 received
             })
@@ -291,6 +302,28 @@ mod tests {
             let header = [0x88, 2 + reason.text().len() as u8];
             assert_eq!(said, [&header, &reason.code().to_be_bytes()[..], reason.text().as_bytes()].concat());
         }
+    }
+
+    /// Pongs went out of the bounds of everything else: whatever was read at once was answered at once.
+    #[tokio::test]
+    async fn a_flood_of_pings_is_read_only_as_fast_as_the_pongs_are_taken() {
+        const PINGS: usize = 10_000;
+        let (mut wire, mut client) = joined(4 << 20).await;
+        for _ in 0..PINGS {
+            client.feed(Message::Ping(vec![b'p'; 100].into())).await.expect("fed");
+        }
+        client.flush().await.expect("the pipe holds them all");
+        assert!(pending(|context| wire.poll_receive(context)));
+        assert!(wire.pending() < FULL + 200, "{}", wire.pending());
+        let count = async {
+            for _ in 0..PINGS {
+                let pong = client.next().await.expect("a pong").expect("whole");
+                assert_eq!(pong, Message::Pong(vec![b'p'; 100].into()));
+            }
+            client.close(None).await.expect("said");
+        };
+        let (end, ()) = tokio::join!(wire.receive(), count);
+        assert_eq!(end, Err(End::Gone));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
-//! What tests need: a database and a virtual host of their own, and a proxy that can be cut.
+//! What tests need: a database and a virtual host of their own, a proxy that can be cut, and a WebSocket that can be
+//! misused.
 //!
 //! Each test gets fresh ones, on servers shared by the whole run where `cargo xtask test` (or the program
 //! `nuncio-devstack`) has started them and named them in the environment, or else on private servers that the
@@ -7,6 +8,7 @@
 mod database;
 mod proxy;
 mod vhost;
+pub mod websocket;
 
 pub use database::{TestDatabase, database, database_in};
 pub use proxy::Proxy;

@@ -1,7 +1,7 @@
 //! Resume ids: who has one, and how far its client had received.
 
 use nuncio_model::{Cursor, ResumeKey};
-use nuncio_store::{Claim, Known};
+use nuncio_store::{Claim, Claimed, Known};
 
 use crate::kit::{Kit, add_project, kit};
 
@@ -29,8 +29,7 @@ async fn a_place_is_kept_until_the_id_is_taken_up_by_somebody_else() {
     assert_eq!(claim().await, Claim { number: 2, place: Some(place(&kit, 5)) });
     assert_eq!((saved(known(1, 9)).await, saved(known(2, 7)).await), (0, 1));
     let recent = store.recent_resumes().await.expect("the database is there");
-    assert_eq!(recent.len(), 1);
-    assert_eq!((recent[0].id(), recent[0].claim), ((kit.project, &key.key[..]), 2));
+    assert_eq!(recent, [Claimed { project: kit.project, key: key.key, claim: 2 }]);
     assert_eq!(claim().await, Claim { number: 3, place: Some(place(&kit, 7)) });
 }
 
@@ -62,7 +61,8 @@ async fn what_is_remembered_is_bounded_in_number_and_in_time() {
     for n in 0..1_001 {
         claim(key(&kit, 1, n)).await;
     }
-    let count = async || kit.database.run("select count(*) from resumes").await.expect("the database answers");
+    let count =
+        async || kit.database.run("select count(*) from resumes").await.expect("the database answers");
     assert_eq!(count().await.trim(), "1001", "a thousand of one subject, and the one of another");
     assert_eq!(claim(key(&kit, 1, 1_000)).await, 2, "the newest is there");
     assert_eq!(claim(key(&kit, 2, 0)).await, 2, "another subject's is there");
