@@ -10,6 +10,8 @@ const flags = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  // The answer that openPage gives for its page is asked for again, and not found, when a connection is made anew.
+  '--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets',
 ]
 
 // Starts the Chromium at this path. It ends with this process, even where that is killed: its pipe breaks.

@@ -29,7 +29,6 @@ pub(crate) fn python() -> PathBuf {
 }
 
 /// The Chromium or Chrome for scripts that use `browser.mjs`; given to them among their options.
-#[expect(dead_code, reason = "the tests in a browser are to come")]
 pub(crate) fn chromium() -> PathBuf {
     let named = std::env::var_os("NUNCIO_TEST_CHROMIUM").map(PathBuf::from);
     let chromium = named.unwrap_or_else(|| PathBuf::from("/usr/bin/chromium"));

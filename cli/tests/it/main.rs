@@ -13,6 +13,7 @@ mod event;
 mod exits;
 mod graphql_http;
 mod hostile;
+mod matrix;
 mod node;
 mod place;
 mod poison;

@@ -12,6 +12,8 @@ pub(crate) struct Node {
     pub(crate) program: Program,
     /// Where clients reach it; a worker has an address that nobody can use.
     pub(crate) api: Api,
+    /// The address of its metrics and its health.
+    pub(crate) ops: String,
 }
 
 impl Node {
@@ -20,8 +22,17 @@ impl Node {
         let mut program = Program::start(name, command);
         let starting = program.err.find("the node's addresses", |line| logged(line, "starting")).await;
         program.err.find("the node to be ready", |line| logged(line, "ready")).await;
-        let listen = starting["listen"].as_str().unwrap_or_default();
-        Self { program, api: Api::new(format!("http://{listen}"), ADMIN_KEY) }
+        let address = |name: &str| starting[name].as_str().unwrap_or_default().to_owned();
+        let api = Api::new(format!("http://{}", address("listen")), ADMIN_KEY);
+        Self { program, api, ops: address("ops") }
+    }
+
+    /// The value of a metric without labels; 0 where nothing was counted yet.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let answer = reqwest::get(format!("http://{}/metrics", self.ops)).await.expect("an answer");
+        let text = answer.text().await.expect("a text");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or_default()
     }
 }
 

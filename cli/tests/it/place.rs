@@ -3,6 +3,7 @@
 use std::io;
 
 use nuncio_devstack::testkit::{self, TestDatabase, TestVhost};
+use nuncio_devstack::{Postgres, Rabbit};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -49,6 +50,14 @@ impl Place {
     pub(crate) async fn new() -> Self {
         let made = tokio::try_join!(testkit::database(TEMPLATE, migrate), testkit::vhost());
         let (database, vhost) = made.expect("servers");
+        Self { database, vhost }
+    }
+
+    /// A place on servers of the test's own, which it may stop and start.
+    pub(crate) async fn on(postgres: &Postgres, rabbit: &Rabbit) -> Self {
+        let made =
+            tokio::try_join!(testkit::database_in(postgres, TEMPLATE, migrate), testkit::vhost_in(rabbit));
+        let (database, vhost) = made.expect("a database and a virtual host");
         Self { database, vhost }
     }
 

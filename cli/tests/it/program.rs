@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How long a test waits for what must come. More than any of it takes on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -128,8 +129,11 @@ impl Drop for Program {
     }
 }
 
+/// A line, and when it came.
+type Line = (Instant, String);
+
 /// The lines that a process has printed so far.
-pub(crate) struct Lines(watch::Receiver<Vec<String>>);
+pub(crate) struct Lines(watch::Receiver<Vec<Line>>);
 
 impl Lines {
     fn of(pipe: impl AsyncRead + Unpin + Send + 'static) -> Self {
@@ -137,7 +141,7 @@ impl Lines {
         tokio::spawn(async move {
             let mut lines = BufReader::new(pipe).lines();
             while let Ok(Some(line)) = lines.next_line().await {
-                sender.send_modify(|all: &mut Vec<String>| all.push(line));
+                sender.send_modify(|all: &mut Vec<Line>| all.push((Instant::now(), line)));
             }
         });
         Self(receiver)
@@ -145,12 +149,18 @@ impl Lines {
 
     /// All lines so far.
     pub(crate) fn all(&self) -> Vec<String> {
-        self.0.borrow().clone()
+        self.0.borrow().iter().map(|(_, line)| line.clone()).collect()
     }
 
     /// All lines so far as one text.
     pub(crate) fn text(&self) -> String {
         self.all().join("\n")
+    }
+
+    /// Waits until there are more than so many lines, and gives those behind them.
+    pub(crate) async fn after(&mut self, what: &str, count: usize) -> Vec<Line> {
+        self.wait(what, |lines| lines.len() > count).await;
+        self.0.borrow()[count..].to_vec()
     }
 
     /// Waits until there are so many lines.
@@ -160,12 +170,12 @@ impl Lines {
 
     /// Waits for a line of which `find` can make something.
     pub(crate) async fn find<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
-        let first = |lines: &[String]| lines.iter().find_map(|line| find(line));
+        let first = |lines: &[Line]| lines.iter().find_map(|(_, line)| find(line));
         self.wait(what, |lines| first(lines).is_some()).await;
         first(&self.0.borrow()).expect("it was there, and lines stay")
     }
 
-    async fn wait(&mut self, what: &str, holds: impl Fn(&[String]) -> bool) {
+    async fn wait(&mut self, what: &str, holds: impl Fn(&[Line]) -> bool) {
         let waited = within(what, self.0.wait_for(|lines| holds(lines))).await.is_ok();
         assert!(waited, "the process ended before: {what}");
     }
@@ -176,7 +186,7 @@ impl Lines {
     }
 
     fn last(&self, count: usize) -> Vec<String> {
-        let lines = self.0.borrow();
+        let lines = self.all();
         lines[lines.len().saturating_sub(count)..].to_vec()
     }
 }

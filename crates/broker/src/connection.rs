@@ -120,13 +120,26 @@ impl Link {
     }
 }
 
-/// How long to wait before each further attempt: from 100 ms to 5 s, doubling, with jitter, without end. Five seconds
-/// at most, so that another worker's projects are taken over well within ten.
+/// How long to wait before each further attempt: from 100 ms on, doubling, without end, to 5 s at most, so that another
+/// worker's projects are taken over well within ten.
 pub fn reconnect_delays() -> impl Iterator<Item = Duration> + Send {
     ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
+        // The jitter is added: up to as much again.
+        .with_max_delay(Duration::from_millis(2_500))
         .with_jitter()
         .without_max_times()
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker once came back up to ten seconds after RabbitMQ did: the jitter went beyond the bound.
+    #[test]
+    fn nobody_waits_longer_than_five_seconds_to_reconnect() {
+        let longest = reconnect_delays().take(1_000).max().expect("delays without end");
+        assert!(longest <= Duration::from_secs(5), "{longest:?}");
+    }
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::folder::Folder;
@@ -18,6 +17,9 @@ const USER: &str = "nuncio";
 const USERS: &[&str] = &["rabbitmq", "postgres", "nobody"];
 /// How often a start is tried when a port was taken in between.
 const TRIES: u32 = 3;
+
+/// What the node logs when everything is up and its ports are open.
+const STARTED: &str = "Server startup complete";
 
 /// Starts the port mapper beside the node, in the same process group, so that it ends with it. The node would
 /// otherwise start one that outlives it.
@@ -160,12 +162,12 @@ impl Rabbit {
         }
         rabbit_config::write(&self.folder, USER, &self.password, self.ports)?;
         let mut server = Server::spawn(&self.folder, &self.plan())?;
-        let address = self.address();
+        let folder = &self.folder;
         server
             .wait_ready(async || {
-                // The node opens this port last, when everything else is up. It logs each connection, so ask less often.
-                sleep(Duration::from_millis(40)).await;
-                TcpStream::connect(&address).await.is_ok()
+                // Its own word, said last: on its port another server might answer, that took it meanwhile.
+                sleep(Duration::from_millis(20)).await;
+                folder.read("log").is_some_and(|log| log.contains(STARTED))
             })
             .await?;
         self.server = Some(server);

@@ -1,0 +1,86 @@
+//! The clients of the matrix, each as it comes from its registry.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::stage::{SIGNING_KEY, Stage};
+use crate::clients::{chromium, folder, run};
+use crate::program::Program;
+
+/// How a client that was cut off finds back to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It names the last cursor it has seen: nothing may come twice.
+    Cursor,
+    /// It sends the variables it has, with its `resume` id: what came last may come twice.
+    Resume,
+}
+
+/// A kind of client.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// What `package.json` or `requirements.txt` calls it.
+    package: &'static str,
+    script: &'static str,
+    pub(crate) way: Way,
+    /// Options beside those that all have.
+    more: Value,
+}
+
+fn kind(name: &'static str, package: &'static str, script: &'static str, way: Way) -> Kind {
+    Kind { name, package, script, way, more: json!({}) }
+}
+
+impl Kind {
+    fn with(mut self, more: Value) -> Self {
+        self.more = more;
+        self
+    }
+
+    /// Starts it at this node, after a cursor.
+    pub(crate) fn start(&self, stage: &Stage, node: usize, after: &str) -> Program {
+        let (kid, secret) = SIGNING_KEY;
+        let mut options = json!({
+            "api": stage.api(node).api.url, "token": stage.tenant.key, "channel": "load.*", "after": after, "count": 0,
+            "signing": { "kid": kid, "secret": secret, "project": stage.tenant.name }, "chromium": chromium(),
+        });
+        if self.way == Way::Resume {
+            options["resume"] = self.name.into();
+        }
+        let more = self.more.as_object().into_iter().flatten();
+        more.for_each(|(name, value)| options[name] = value.clone());
+        run(self.script, &options)
+    }
+
+    /// The version that is installed.
+    pub(crate) fn version(&self) -> String {
+        let read = |file: &str| fs::read_to_string(folder().join(file)).expect("a list of packages");
+        let node: Value = serde_json::from_str(&read("package.json")).expect("JSON");
+        if let Some(version) = node["dependencies"][self.package].as_str() {
+            return version.to_owned();
+        }
+        let python = read("requirements.txt");
+        let mut pinned = python.lines().filter_map(|line| line.split_once("=="));
+        let version = pinned.find_map(|(name, version)| (name == self.package).then_some(version));
+        version.unwrap_or_else(|| panic!("no version of {}", self.package)).to_owned()
+    }
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<Kind> {
+    use Way::Cursor;
+    let gql = |name, transport: &str| {
+        let more = json!({ "transport": transport, "subprotocol": "graphql-transport-ws" });
+        kind(name, "gql", "subscribe_gql.py", Cursor).with(more)
+    };
+    vec![
+        kind("graphql-ws, by cursor", "graphql-ws", "subscribe_graphql_ws.mjs", Cursor),
+        gql("gql, websockets", "websockets"),
+        gql("gql, aiohttp", "aiohttp"),
+        kind("eventsource", "eventsource", "subscribe_eventsource.mjs", Cursor),
+        kind("Chromium's EventSource", "playwright-core", "subscribe_chromium.mjs", Cursor)
+            .with(json!({ "transport": "EventSource" })),
+    ]
+}

@@ -1,0 +1,68 @@
+//! A client at work, and what it has heard so far.
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::cast::Kind;
+use super::stage::Stage;
+use crate::event::Event;
+use crate::program::Program;
+
+/// Something that a client told.
+pub(crate) enum Heard {
+    Connected,
+    /// The connection was lost, or could not be made.
+    Broken,
+    Event(Event),
+}
+
+pub(crate) struct Listener {
+    pub(crate) kind: Kind,
+    /// The api node that it listens to.
+    pub(crate) node: usize,
+    program: Program,
+    lines: usize,
+    pub(crate) heard: Vec<(Instant, Heard)>,
+}
+
+impl Listener {
+    pub(crate) fn start(kind: Kind, stage: &Stage, node: usize, after: &str) -> Self {
+        let program = kind.start(stage, node, after);
+        Self { kind, node, program, lines: 0, heard: Vec::new() }
+    }
+
+    /// Waits until it has heard this event of a channel.
+    pub(crate) async fn until(&mut self, channel: &str, n: u64) {
+        let what = format!("{}: event {n} of {channel}", self.kind.name);
+        let is_it = |(_, heard): &(Instant, Heard)| match heard {
+            Heard::Event(event) => event.channel == channel && event.n == n,
+            Heard::Connected | Heard::Broken => false,
+        };
+        let mut looked_at = 0;
+        while !self.heard[looked_at..].iter().any(is_it) {
+            looked_at = self.heard.len();
+            let lines = self.program.out.after(&what, self.lines).await;
+            self.lines += lines.len();
+            let name = self.kind.name;
+            self.heard.extend(lines.into_iter().filter_map(|(at, line)| Some((at, read(name, &line)?))));
+        }
+    }
+
+    /// When events came.
+    pub(crate) fn times(&self) -> impl Iterator<Item = Instant> {
+        self.heard.iter().filter(|(_, heard)| matches!(heard, Heard::Event(_))).map(|(at, _)| *at)
+    }
+}
+
+fn read(name: &str, line: &str) -> Option<Heard> {
+    let line: Value = serde_json::from_str(line).expect("JSON");
+    let has = |member: &str| line.get(member).is_some();
+    assert!(!has("gap") && !has("error") && !has("complete"), "{name}: {line}");
+    if let Some(event) = line.get("event") {
+        return Some(Heard::Event(Event::read(event)));
+    }
+    if has("connected") || has("ready") {
+        return Some(Heard::Connected);
+    }
+    (has("closed") || has("broken")).then_some(Heard::Broken)
+}
