@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::app::ApiSettings;
-use crate::sse::Handover;
+use crate::live::Handover;
 use crate::stall::StallGuard;
 
 /// How long a client may take to send a request's head; also how long an idle connection is kept.
@@ -114,15 +114,15 @@ impl Socket {
             }
             match (Pin::new(&mut connection).poll(context), handover.take()) {
                 (Poll::Ready(ended), _) => Poll::Ready(Err(ended)),
-                (Poll::Pending, Some(session)) => Poll::Ready(Ok(session)),
+                (Poll::Pending, Some(takeover)) => Poll::Ready(Ok(takeover)),
                 (Poll::Pending, None) => Poll::Pending,
             }
         });
         match served.await {
-            Ok(session) => {
+            Ok(takeover) => {
                 let Some(parts) = connection.into_parts() else { return };
                 let (socket, seat) = parts.io.into_inner().into_parts();
-                tasks.spawn(session.serve(socket, seat));
+                takeover(socket, seat, &tasks);
             }
             // A connection that breaks is ordinary; whoever was served by it has noticed.
             Err(Err(error)) => tracing::debug!(%error, "a connection broke"),

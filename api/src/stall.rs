@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use crate::sse::Handover;
+use crate::live::Handover;
 
 /// Fails a write that has waited for the whole time without a single byte being taken.
 ///

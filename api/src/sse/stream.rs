@@ -11,14 +11,12 @@ use nuncio_model::{Cursor, Identity};
 use tokio::net::TcpStream;
 
 use super::frame;
-use super::framing::Framing;
-use super::out::Out;
-use super::timing::Timing;
 use crate::app::App;
 use crate::auth::{Lapse, lapsed};
 use crate::error::ApiError;
 use crate::feed::{FeedError, Gap, Member, Next};
 use crate::hub::{Bell, Cause, Content, Page};
+use crate::live::{Framing, Out, Timing};
 use crate::server::Seat;
 
 /// How many bytes of events are taken at once; the last one may go beyond.
