@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::auth::{self, StreamCaller};
 use crate::error::ApiError;
 use crate::feed::Start;
-use crate::live::{self, Framing};
+use crate::live::{self, Exit};
 use crate::openapi::Problem;
 use crate::query::Reading;
 use form::Form;
@@ -76,7 +76,8 @@ pub(crate) fn open(
     for pattern in &patterns {
         auth::require_pattern(identity, Action::Subscribe, pattern)?;
     }
-    let (typed, framing) = (reading.typed, Framing::of(request.version));
+    let exit = Exit::of(&request.extensions, request.version)?;
+    let (typed, framing) = (reading.typed, exit.framing);
     let form = Form { typed, framing, filter: reading.filter.take() };
     let start = start(&request.headers, reading)?;
     let (app, identity, patterns) = (app.clone(), identity.clone(), patterns.into());
@@ -84,7 +85,7 @@ pub(crate) fn open(
     let session = Session { app, identity, patterns, form, start };
     let takeover =
         Box::new(|socket, seat, tasks: &TaskTracker| drop(tasks.spawn(session.serve(socket, seat))));
-    live::open(request, EVENT_STREAM, hello, takeover)
+    Ok(live::open(exit, EVENT_STREAM, hello, takeover))
 }
 
 /// Where the stream begins. A client that was cut sends its first query again, and how far it came in the header.

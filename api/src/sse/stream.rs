@@ -85,8 +85,8 @@ impl Stream {
         for cause in causes.drain(..) {
             match cause {
                 Cause::Member(_) if matches!(self.step, Step::Wait) => self.step = Step::Take,
-                // It is taken from as soon as it can be.
-                Cause::Member(_) => {}
+                // It is taken from as soon as it can be; and nobody asks anything of a stream of events.
+                Cause::Member(_) | Cause::Orders => {}
                 Cause::Draining => self.go_away("DRAINING"),
                 Cause::Credentials => self.check_credentials(),
                 Cause::Time => {

@@ -35,7 +35,7 @@ pub use error::Error;
 pub use namespaces::Namespace;
 pub use projects::{NewProject, ProjectChange, ProjectRow};
 pub use read::{ChannelHead, Head, Page};
-pub use reservations::{Added, Claim, Opened, Order, ReservationKey, ReservationLimits};
+pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, Ticket};
 pub use resumes::{Claim, Claimed, Known};
 
 /// The result of every function here.

@@ -33,7 +33,7 @@ impl ReservationKey {
 
 /// A reservation, as a request names it.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
+pub struct Ticket<'a> {
     /// Which one.
     pub key: ReservationKey,
     /// All that makes whoever asks the same as whoever made it.
@@ -164,10 +164,10 @@ impl Store {
     pub async fn reserve_stream(
         &self,
         project: ProjectId,
-        claim: Claim<'_>,
+        ticket: Ticket<'_>,
         limits: ReservationLimits,
     ) -> Result<bool> {
-        let query = sqlx::query(RESERVE).bind(project.0).bind(claim.key.0).bind(owner(claim));
+        let query = sqlx::query(RESERVE).bind(project.0).bind(ticket.key.0).bind(owner(ticket));
         let query = query.bind(WAIT.as_secs_f64());
         let query = query.bind(limits.waiting_of_owner as i64).bind(limits.waiting as i64);
         Ok(query.execute(&self.append).await?.rows_affected() > 0)
@@ -177,8 +177,8 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable` leaves it unknown whether it counts as open.
-    pub async fn open_stream(&self, project: ProjectId, claim: Claim<'_>, holder: &str) -> Result<Opened> {
-        let query = sqlx::query_as(OPEN).bind(project.0).bind(claim.key.0).bind(owner(claim));
+    pub async fn open_stream(&self, project: ProjectId, ticket: Ticket<'_>, holder: &str) -> Result<Opened> {
+        let query = sqlx::query_as(OPEN).bind(project.0).bind(ticket.key.0).bind(owner(ticket));
         let query = query.bind(WAIT.as_secs_f64()).bind(holder);
         Ok(match query.fetch_one(&self.append).await? {
             (_, true) => Opened::Now,
@@ -194,11 +194,11 @@ impl Store {
     pub async fn add_operation(
         &self,
         project: ProjectId,
-        claim: Claim<'_>,
+        ticket: Ticket<'_>,
         (id, request): (&str, &[u8]),
         limits: ReservationLimits,
     ) -> Result<Added> {
-        let query = sqlx::query_as(ADD).bind(project.0).bind(claim.key.0).bind(owner(claim));
+        let query = sqlx::query_as(ADD).bind(project.0).bind(ticket.key.0).bind(owner(ticket));
         let query = query.bind(WAIT.as_secs_f64()).bind(id.as_bytes()).bind(request);
         let query = query.bind(limits.operations as i64).bind(limits.bytes as i64);
         Ok(match query.fetch_one(&self.append).await? {
@@ -213,8 +213,8 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable` leaves it unknown whether it ends.
-    pub async fn stop_operation(&self, project: ProjectId, claim: Claim<'_>, id: &str) -> Result<bool> {
-        let query = sqlx::query_scalar(STOP).bind(project.0).bind(claim.key.0).bind(owner(claim));
+    pub async fn stop_operation(&self, project: ProjectId, ticket: Ticket<'_>, id: &str) -> Result<bool> {
+        let query = sqlx::query_scalar(STOP).bind(project.0).bind(ticket.key.0).bind(owner(ticket));
         Ok(query.bind(WAIT.as_secs_f64()).bind(id.as_bytes()).fetch_one(&self.append).await?)
     }
 
@@ -270,8 +270,8 @@ impl Store {
 }
 
 /// What is kept of an owner.
-fn owner(claim: Claim<'_>) -> [u8; 32] {
-    blake3::hash(claim.owner.as_bytes()).into()
+fn owner(ticket: Ticket<'_>) -> [u8; 32] {
+    blake3::hash(ticket.owner.as_bytes()).into()
 }
 
 #[derive(FromRow)]

@@ -182,6 +182,8 @@ impl Connection {
                 self.on_time(wire)?;
             }
             Cause::Credentials => self.look_at_credentials()?,
+            // What a client asks of its socket it sends on it.
+            Cause::Orders => {}
             Cause::Draining => {
                 let goaway = Instant::now() + self.opening.goaway_after;
                 self.goaway_at = Some(goaway);

@@ -1,33 +1,33 @@
 //! Streams that are reserved at one node, opened at another, and asked for operations at a third.
 
-use nuncio_store::{Added, Claim, Opened, ReservationKey, ReservationLimits, Store};
+use nuncio_store::{Added, Opened, ReservationKey, ReservationLimits, Store, Ticket};
 
 use crate::kit::{Kit, add_project, kit};
 
 const LIMITS: ReservationLimits =
     ReservationLimits { waiting_of_owner: 2, waiting: 3, operations: 3, bytes: 100 };
 
-fn claim<'a>(token: &str, owner: &'a str) -> Claim<'a> {
-    Claim { key: ReservationKey::of(token), owner }
+fn ticket<'a>(token: &str, owner: &'a str) -> Ticket<'a> {
+    Ticket { key: ReservationKey::of(token), owner }
 }
 
 impl Kit {
     async fn reserve(&self, token: &str, owner: &str) -> bool {
-        self.store.reserve_stream(self.project, claim(token, owner), LIMITS).await.expect("it can be asked")
+        self.store.reserve_stream(self.project, ticket(token, owner), LIMITS).await.expect("it can be asked")
     }
 
     async fn open(&self, token: &str, owner: &str, holder: &str) -> Opened {
-        self.store.open_stream(self.project, claim(token, owner), holder).await.expect("it can be asked")
+        self.store.open_stream(self.project, ticket(token, owner), holder).await.expect("it can be asked")
     }
 
     async fn add(&self, token: &str, owner: &str, id: &str, request: &str) -> Added {
         let operation = (id, request.as_bytes());
-        let added = self.store.add_operation(self.project, claim(token, owner), operation, LIMITS).await;
+        let added = self.store.add_operation(self.project, ticket(token, owner), operation, LIMITS).await;
         added.expect("it can be asked")
     }
 
     async fn stop(&self, token: &str, owner: &str, id: &str) -> bool {
-        self.store.stop_operation(self.project, claim(token, owner), id).await.expect("it can be asked")
+        self.store.stop_operation(self.project, ticket(token, owner), id).await.expect("it can be asked")
     }
 }
 
@@ -72,7 +72,7 @@ async fn a_reservation_answers_to_whoever_made_it_alone() {
     assert_eq!(kit.open("t", "eve", "node").await, Opened::Unknown);
     assert_eq!(kit.add("t", "eve", "1", "x").await, Added::Unknown);
     assert!(!kit.stop("t", "eve", "1").await);
-    let foreign = kit.store.open_stream(other, claim("t", "ada"), "node").await.expect("it can be asked");
+    let foreign = kit.store.open_stream(other, ticket("t", "ada"), "node").await.expect("it can be asked");
     assert_eq!(foreign, Opened::Unknown);
     assert_eq!(kit.open("u", "ada", "node").await, Opened::Unknown);
     assert_eq!(kit.open("t", "ada", "node").await, Opened::Now);
