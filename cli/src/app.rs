@@ -152,6 +152,7 @@ fn api_settings(config: &Config) -> ApiSettings {
         stalled: config.stalled,
         graphiql: config.graphiql,
         introspection: config.introspection,
+        graphql_batch: config.graphql_batch,
         ..ApiSettings::default()
     }
 }

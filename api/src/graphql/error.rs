@@ -5,6 +5,8 @@ use nuncio_model::Code;
 
 use crate::error::ApiError;
 
+/// The most errors of one response: a document may have thousands of mistakes.
+const MAX_ERRORS: usize = 20;
 /// The most bytes of the library's own messages that go out: they repeat what the client sent.
 const MAX_MESSAGE_BYTES: usize = 240;
 
@@ -39,6 +41,7 @@ fn extensions_of(error: &ApiError) -> ErrorExtensionValues {
 
 /// Gives the library's own errors a code, and cuts what they repeat of the document.
 pub(super) fn finish(response: &mut Response) {
+    response.errors.truncate(MAX_ERRORS);
     for error in &mut response.errors {
         let has_code = error.extensions.as_ref().is_some_and(|extensions| extensions.get("code").is_some());
         if !has_code {
@@ -63,8 +66,10 @@ fn code_of(message: &str) -> Code {
 fn shorten(message: &str) -> String {
     let tail = message.rsplit_once("\n  = ").map(|(_, tail)| format!("the document is not GraphQL: {tail}"));
     let text = tail.unwrap_or_else(|| message.lines().next().unwrap_or_default().to_owned());
+    // What was found may be anything that somebody wrote, secrets too.
+    let text = text.split_once(", found ").map_or(text.as_str(), |(wanted, _)| wanted);
     if text.len() <= MAX_MESSAGE_BYTES {
-        return text;
+        return text.to_owned();
     }
     let end = (0..=MAX_MESSAGE_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     format!("{}…", &text[..end])
@@ -96,6 +101,15 @@ mod tests {
         assert_eq!(finished("Query is too complex.").1, "\"TOO_COMPLEX\"");
         let (message, _) = finished(&format!("Unknown field \"{}\"", "ä".repeat(5_000)));
         assert!(message.len() < 260 && message.ends_with('…'));
+    }
+
+    #[test]
+    fn values_are_not_repeated_and_mistakes_are_few() {
+        let (message, _) = finished("Expected input type \"Int\", found \"my secret\".");
+        assert_eq!(message, "Expected input type \"Int\"");
+        let mut response = Response::from_errors(vec![ServerError::new("no", None); 5_000]);
+        finish(&mut response);
+        assert_eq!(response.errors.len(), MAX_ERRORS);
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Endpoint {
         method: Method,
     ) -> Result<GraphqlResponse, ApiError> {
         let mut request = incoming.prepare(&self.app)?.data(Asking::new(self.app.clone(), identity.clone()));
-        let kind = match request::kind(&mut request) {
+        let kind = match request::kind(&mut request, &self.documents.positions) {
             Ok(kind) => kind,
             // As the library itself tells what is wrong with variables.
             Err(error) => return Ok(super::error::response(error)),

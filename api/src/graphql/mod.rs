@@ -11,6 +11,7 @@ mod fanout;
 mod guard;
 mod http;
 mod lexer;
+mod positions;
 mod request;
 mod response;
 mod schema;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::guard::{self, Limits};
+use super::positions::Positions;
 use super::{fanout, variables};
 use crate::app::App;
 use crate::error::ApiError;
@@ -118,18 +119,26 @@ impl Incoming {
     }
 }
 
-/// The kind of the operation that would be executed, if its variables have the values that their types demand.
+/// The kind of the operation that would be executed, if its variables are used as their types allow, and have the values
+/// that those demand.
 ///
 /// None where the document cannot be parsed, or does not say which operation is meant: the library then tells so.
 ///
 /// # Errors
 /// `INVALID_REQUEST`, naming a variable.
-pub(super) fn kind(request: &mut async_graphql::Request) -> Result<Option<OperationType>, ApiError> {
-    let (name, variables) = (request.operation_name.clone(), request.variables.clone());
+pub(super) fn kind(
+    request: &mut async_graphql::Request,
+    positions: &Positions,
+) -> Result<Option<OperationType>, ApiError> {
+    let (name, mut variables) = (request.operation_name.clone(), std::mem::take(&mut request.variables));
     let Ok(document) = request.parsed_query() else { return Ok(None) };
     let Some(operation) = fanout::operation(document, name.as_deref()) else { return Ok(None) };
-    variables::check(operation, &variables)?;
-    Ok(Some(operation.ty))
+    positions.check(document, operation)?;
+    variables::check(operation, &variables, positions)?;
+    variables::complete(operation, &mut variables);
+    let kind = operation.ty;
+    request.variables = variables;
+    Ok(Some(kind))
 }
 
 fn optional<T: DeserializeOwned>(text: Option<&RawValue>, otherwise: &str) -> Result<Option<T>, ApiError> {
@@ -173,13 +182,14 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graphql::schema;
 
     #[test]
     fn only_the_operation_that_would_run_decides() {
         let kind = |document: &str, name: Option<&str>| {
             let mut request = async_graphql::Request::new(document);
             request.operation_name = name.map(str::to_owned);
-            kind(&mut request).expect("no variables")
+            kind(&mut request, &Positions::of(&schema::sdl())).expect("no variables")
         };
         assert_eq!(kind("{ cursor }", None), Some(OperationType::Query));
         assert_eq!(kind("mutation { a }", None), Some(OperationType::Mutation));

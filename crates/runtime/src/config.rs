@@ -47,6 +47,8 @@ pub struct Config {
     pub introspection: bool,
     /// `NUNCIO_LEGACY_WEBSOCKET`: whether the legacy WebSocket subprotocol `graphql-ws` is spoken.
     pub legacy_websocket: bool,
+    /// `NUNCIO_GRAPHQL_BATCH`: the most GraphQL operations in one HTTP request; with 0 there are no batches.
+    pub graphql_batch: usize,
 }
 
 /// How log lines are written.
@@ -76,7 +78,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 18] = [
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -94,6 +96,7 @@ pub const KEYS: [&str; 17] = [
     "NUNCIO_GRAPHIQL",
     "NUNCIO_INTROSPECTION",
     "NUNCIO_LEGACY_WEBSOCKET",
+    "NUNCIO_GRAPHQL_BATCH",
 ];
 
 impl Config {
@@ -151,6 +154,7 @@ impl Config {
             graphiql: reader.parsed("NUNCIO_GRAPHIQL", "true", "must be true or false"),
             introspection: reader.parsed("NUNCIO_INTROSPECTION", "true", "must be true or false"),
             legacy_websocket: reader.parsed("NUNCIO_LEGACY_WEBSOCKET", "true", "must be true or false"),
+            graphql_batch: reader.number("NUNCIO_GRAPHQL_BATCH", 0, 0, 10),
         };
         if reader.wrong.is_empty() { Ok(config) } else { Err(ConfigError(reader.wrong)) }
     }

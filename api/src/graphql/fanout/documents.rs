@@ -6,6 +6,8 @@ use std::sync::Arc;
 use lru::LruCache;
 use parking_lot::Mutex;
 
+use super::super::positions::Positions;
+use super::super::schema;
 use super::Shape;
 
 /// How many documents are remembered.
@@ -16,13 +18,19 @@ const MAX_BYTES: usize = 8 << 10;
 /// A document and the name of one of its operations.
 type Key = (Box<str>, Option<Box<str>>);
 
-/// The shapes of the documents that were used last. Only valid ones come here, and only those that can be shared.
+/// What documents are judged by, and what is known of those that were used before.
 #[derive(Debug)]
-pub(in crate::graphql) struct Documents(Mutex<LruCache<Key, Arc<Shape>>>);
+pub(in crate::graphql) struct Documents {
+    /// What the schema wants of variables.
+    pub(in crate::graphql) positions: Positions,
+    /// The shapes of those that were used last. Only valid ones come here, and only those that can be shared.
+    shapes: Mutex<LruCache<Key, Arc<Shape>>>,
+}
 
 impl Default for Documents {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(DOCUMENTS)))
+        let shapes = Mutex::new(LruCache::new(DOCUMENTS));
+        Self { positions: Positions::of(&schema::sdl()), shapes }
     }
 }
 
@@ -32,13 +40,13 @@ impl Documents {
         if document.len() > MAX_BYTES {
             return None;
         }
-        self.0.lock().get(&key(document, operation)).cloned()
+        self.shapes.lock().get(&key(document, operation)).cloned()
     }
 
     /// Remembers an operation that is valid.
     pub(super) fn remember(&self, document: &str, operation: Option<&str>, shape: Arc<Shape>) {
         if document.len() <= MAX_BYTES && operation.is_none_or(|name| name.len() <= MAX_BYTES) {
-            self.0.lock().put(key(document, operation), shape);
+            self.shapes.lock().put(key(document, operation), shape);
         }
     }
 }

@@ -82,7 +82,7 @@ fn plan_any(
     if let Some(document) = dissolved {
         prepared.set_parsed_query(document);
     }
-    request::kind(&mut prepared).map_err(refuse)?;
+    request::kind(&mut prepared, &endpoint.documents.positions).map_err(refuse)?;
     let shape = prepared.parsed_query().ok().and_then(|document| Shape::of(document, name.as_deref()));
     let Some(shape) = shape else {
         return Ok(Plan::Alone(Box::new(prepared.data(request)), gap));
