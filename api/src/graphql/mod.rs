@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod error;
 mod fanout;
+mod graphiql;
 mod guard;
 mod http;
 mod lexer;
@@ -38,6 +39,7 @@ pub use ws::{CloseReason, SocketSettings};
 pub fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/graphql", get(entrance).post(http::post).fallback(http::other_method))
+        .route(graphiql::ASSETS_PATH, get(graphiql::asset))
         .layer(Extension(schema::build()))
         .layer(Extension(Arc::new(fanout::Documents::default())))
         .layer(Extension(Arc::new(ws::Connections::default())))
@@ -59,7 +61,7 @@ async fn entrance(
         return ws::open(endpoint, &connections, by_header, request);
     }
     if endpoint.app.settings.graphiql && Accept::of(request.headers()).prefers_page() {
-        return http::graphiql();
+        return graphiql::page();
     }
     http::get(endpoint, caller, request.headers().clone(), query).await
 }

@@ -11,6 +11,7 @@ mod dev_kit;
 mod drain;
 mod event;
 mod exits;
+mod graphiql;
 mod graphql_http;
 mod hostile;
 mod matrix;
