@@ -153,11 +153,12 @@ impl Postgres {
     async fn launch_patiently(&mut self, may_move: bool) -> Result<(), Error> {
         let mut tries = 1;
         while let Err(error) = self.launch().await {
-            let Error::Ended { tail, .. } = &error else { return Err(error) };
-            if tries == TRIES || !tail.contains("in use") {
+            // The processes of a crashed server have their last words in the same log, after those of the new one.
+            let said = self.folder.read("log").unwrap_or_default();
+            if !matches!(error, Error::Ended { .. }) || tries == TRIES || !said.contains("in use") {
                 return Err(error);
             }
-            if may_move && tail.contains("Address already in use") {
+            if may_move && said.contains("Address already in use") {
                 self.port = port::kept(&self.folder, "port")?;
             }
             tries += 1;

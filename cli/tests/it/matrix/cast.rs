@@ -70,17 +70,25 @@ impl Kind {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Kind> {
-    use Way::Cursor;
-    let gql = |name, transport: &str| {
-        let more = json!({ "transport": transport, "subprotocol": "graphql-transport-ws" });
+    use Way::{Cursor, Resume};
+    let chromium = |name, transport: &str, way| {
+        kind(name, "playwright-core", "subscribe_chromium.mjs", way).with(json!({ "transport": transport }))
+    };
+    let gql = |name, transport: &str, subprotocol: &str| {
+        let more = json!({ "transport": transport, "subprotocol": subprotocol });
         kind(name, "gql", "subscribe_gql.py", Cursor).with(more)
     };
     vec![
+        kind("graphql-ws", "graphql-ws", "subscribe_graphql_ws_resume.mjs", Resume),
         kind("graphql-ws, by cursor", "graphql-ws", "subscribe_graphql_ws.mjs", Cursor),
-        gql("gql, websockets", "websockets"),
-        gql("gql, aiohttp", "aiohttp"),
+        kind("Apollo Client, WebSocket", "@apollo/client", "subscribe_apollo_ws.mjs", Resume),
+        kind("urql", "@urql/core", "subscribe_urql.mjs", Resume),
+        kind("Relay", "relay-runtime", "subscribe_relay.mjs", Resume),
+        gql("gql, websockets", "websockets", "graphql-transport-ws"),
+        gql("gql, aiohttp", "aiohttp", "graphql-transport-ws"),
+        gql("gql, websockets, legacy", "websockets", "graphql-ws"),
         kind("eventsource", "eventsource", "subscribe_eventsource.mjs", Cursor),
-        kind("Chromium's EventSource", "playwright-core", "subscribe_chromium.mjs", Cursor)
-            .with(json!({ "transport": "EventSource" })),
+        chromium("Chromium's EventSource", "EventSource", Cursor),
+        chromium("Chromium's WebSocket", "WebSocket", Resume),
     ]
 }
