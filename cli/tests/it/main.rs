@@ -19,3 +19,4 @@ mod place;
 mod poison;
 mod program;
 mod resume;
+mod surface;
