@@ -34,6 +34,7 @@ use accept::Accept;
 
 pub use schema::sdl;
 pub use ws::{CloseReason, SocketSettings};
+pub(crate) use ws::{is_upgrade as is_socket, turn_away};
 
 /// The one address of all that is GraphQL.
 pub fn router() -> Router<Arc<App>> {

@@ -20,3 +20,4 @@ mod place;
 mod poison;
 mod program;
 mod resume;
+mod surface;
