@@ -8,6 +8,8 @@ mod http;
 mod leaks;
 mod memory;
 mod raw;
+mod socket;
+mod websocket;
 
 use std::time::Duration;
 
