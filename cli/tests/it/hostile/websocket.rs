@@ -265,6 +265,26 @@ async fn a_million_fragments_are_one_message_and_endless_ones_are_none() {
     arena.still_well("fragments without number").await;
 }
 
+/// Whoever is let in may send a mebibyte: by not ending it, each of its connections had it kept for as long as it liked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_are_never_ended_are_not_kept() {
+    let mut arena = Arena::start_with(&[("NUNCIO_STALLED_SECONDS", "3")]).await;
+    arena.memory.allow(128, 48);
+    let attack = async |n: usize| {
+        let mut socket = arena.let_in(BOTH[n % 2]).await;
+        let half = vec![b'x'; MEBIBYTE / 2];
+        let begun = if n % 4 < 2 {
+            frame(TEXT, &half)
+        } else {
+            [&header(FIN | TEXT, MEBIBYTE as u64)[..], &half].concat()
+        };
+        socket.send(&begun).await;
+        assert_eq!(socket.closed().await, 4408);
+    };
+    join_all((0..60).map(attack)).await;
+    arena.still_well("messages that are never ended").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_that_are_none_are_told_by_their_code() {
     let mut arena = Arena::start().await;
