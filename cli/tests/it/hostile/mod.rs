@@ -12,6 +12,8 @@ mod http_slow;
 mod leaks;
 mod memory;
 mod raw;
+mod socket;
+mod websocket;
 
 use std::time::Duration;
 
