@@ -12,6 +12,7 @@ mod graphiql;
 mod guard;
 mod http;
 mod lexer;
+mod once;
 mod positions;
 mod request;
 mod response;

@@ -4,6 +4,7 @@
 
 mod broker;
 mod bystander;
+mod graphql;
 mod http;
 mod http_body;
 mod http_full;
