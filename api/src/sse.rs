@@ -12,6 +12,7 @@ mod stream;
 mod timing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -35,6 +36,8 @@ pub(crate) use session::Session;
 
 /// The media type of streams.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+/// How long an EventSource should wait where there was no room for its stream.
+const OVERLOADED_PAUSE: Duration = Duration::from_secs(5);
 /// The header by which an EventSource says how far it came.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -100,6 +103,18 @@ pub(crate) fn open(
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     Ok((fields, Body::new(body)).into_response())
+}
+
+/// The answer where there is no room for a stream: one that ends at once. An EventSource that meets a 503 never comes
+/// back; this one it opens again, after a while.
+pub(crate) fn turn_away() -> Response {
+    let mut body = Vec::new();
+    frame::goaway(&mut body, "OVERLOADED", OVERLOADED_PAUSE);
+    let fields = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
+        (header::CONNECTION, HeaderValue::from_static("close")),
+    ];
+    (fields, body).into_response()
 }
 
 /// Where the stream begins. A client that was cut sends its first query again, and how far it came in the header.

@@ -5,13 +5,12 @@
 use std::sync::Arc;
 
 use async_graphql::Response as GraphqlResponse;
-use async_graphql::http::GraphiQLSource;
 use async_graphql::parser::types::OperationType;
 use axum::Extension;
 use axum::extract::{RawQuery, Request, State};
 use axum::http::header::ALLOW;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::Response;
 use nuncio_model::Identity;
 
 use super::accept::Accept;
@@ -80,15 +79,6 @@ pub(super) async fn other_method(headers: HeaderMap) -> Response {
     // The router itself adds which there are.
     response.headers_mut().remove(ALLOW);
     response
-}
-
-/// GraphiQL, which loads its own parts from a CDN.
-pub(super) fn graphiql() -> Response {
-    let page = GraphiQLSource::build()
-        .endpoint("/graphql")
-        .subscription_endpoint("/graphql")
-        .title("Nuncio GraphiQL");
-    Html(page.finish()).into_response()
 }
 
 /// How a request came.

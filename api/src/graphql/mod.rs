@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod error;
 mod fanout;
+mod graphiql;
 mod guard;
 mod http;
 mod lexer;
@@ -33,11 +34,13 @@ use accept::Accept;
 
 pub use schema::sdl;
 pub use ws::{CloseReason, SocketSettings};
+pub(crate) use ws::{is_upgrade as is_socket, turn_away};
 
 /// The one address of all that is GraphQL.
 pub fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/graphql", get(entrance).post(http::post).fallback(http::other_method))
+        .route(graphiql::ASSETS_PATH, get(graphiql::asset))
         .layer(Extension(schema::build()))
         .layer(Extension(Arc::new(fanout::Documents::default())))
         .layer(Extension(Arc::new(ws::Connections::default())))
@@ -59,7 +62,7 @@ async fn entrance(
         return ws::open(endpoint, &connections, by_header, request);
     }
     if endpoint.app.settings.graphiql && Accept::of(request.headers()).prefers_page() {
-        return http::graphiql();
+        return graphiql::page();
     }
     http::get(endpoint, caller, request.headers().clone(), query).await
 }

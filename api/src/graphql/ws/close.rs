@@ -15,6 +15,8 @@ pub enum CloseReason {
     TooBig,
     /// A defect of Nuncio. Ordinary clients do not reconnect.
     Defect,
+    /// There is no room for one more connection. Reconnect, later.
+    Overloaded,
     /// A message is not one of the protocol's. Do not reconnect as you are.
     BadMessage,
     /// An operation before `connection_ack`. Do not reconnect as you are.
@@ -44,6 +46,7 @@ impl CloseReason {
             Self::NotUtf8 => 1007,
             Self::TooBig => 1009,
             Self::Defect => 1011,
+            Self::Overloaded => 1013,
             Self::BadMessage => 4400,
             Self::NotInitialised => 4401,
             Self::Forbidden => 4403,
@@ -64,6 +67,7 @@ impl CloseReason {
             Self::NotUtf8 => "A text message must be UTF-8",
             Self::TooBig => "Message too big",
             Self::Defect => "Internal server error",
+            Self::Overloaded => "Overloaded: try again later",
             Self::BadMessage => "Invalid message",
             Self::NotInitialised => "Unauthorized",
             Self::Forbidden => "Forbidden",

@@ -42,7 +42,7 @@ Publish, in a third:
 
   curl -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json' -d '{{"type":"order.created","data":{{"n":1}}}}' {api}/v1/channels/orders.eu/events
 {amqp_commands}
-Subscribe with any graphql-ws client at {socket}/graphql, connection_init payload {{"token":"{api_key}"}}, or paste this into GraphiQL with the header {{"Authorization":"Bearer {api_key}"}}:
+Subscribe with any graphql-ws client at {socket}/graphql, connection_init payload {{"token":"{api_key}"}}, or paste this into GraphiQL after giving it the API key:
 
   subscription {{ events(channel: "orders.#") {{ channel sequence type data cursor }} }}
 "##,
