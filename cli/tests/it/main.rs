@@ -9,6 +9,7 @@ mod delivery;
 mod dev;
 mod dev_kit;
 mod drain;
+mod ends;
 mod event;
 mod exits;
 mod graphiql;
