@@ -14,11 +14,11 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use super::super::operations::{FULL, Outlet};
 use super::close::CloseReason;
 use super::inbound::{Inbound, poll_discard};
 use super::out::Outgoing;
 use super::patience::Patience;
-use super::subscriptions::FULL;
 
 /// How long the peer has to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -106,16 +106,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.inbound.allow(max_message_bytes);
     }
 
-    /// Appends one text message, made of the parts, to what is to be written. Together they are UTF-8.
-    pub(super) fn push(&mut self, parts: &[&[u8]]) {
-        self.out.push(parts);
-    }
-
-    /// How many bytes the peer has not taken yet.
-    pub(super) fn pending(&self) -> usize {
-        self.out.pending()
-    }
-
     /// Writes all that is pending.
     ///
     /// # Errors
@@ -164,6 +154,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while ready!(self.inbound.poll_message(&mut self.stream, &mut self.out, context)).is_ok() {}
         Poll::Ready(())
+    }
+}
+
+impl<S> Outlet for Wire<S> {
+    fn pending(&self) -> usize {
+        self.out.pending()
+    }
+
+    /// One text message; together the parts are UTF-8.
+    fn push(&mut self, parts: &[&[u8]]) {
+        self.out.push(parts);
     }
 }
 
