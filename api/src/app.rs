@@ -37,7 +37,11 @@ pub struct ApiSettings {
     pub graphql_batch: usize,
     /// Limits and times of WebSockets.
     pub sockets: SocketSettings,
-    /// The most connections of one address, and in all.
+    /// How long a request's head may take, and how far its body may fall behind.
+    pub request: Duration,
+    /// How long a connection is kept between two requests.
+    pub idle: Duration,
+    /// The most connections of one address.
     pub connections_per_address: usize,
     /// The most connections in all.
     pub connections: usize,
@@ -54,6 +58,8 @@ impl Default for ApiSettings {
             introspection: true,
             graphql_batch: 0,
             sockets: SocketSettings::default(),
+            request: Duration::from_secs(30),
+            idle: Duration::from_secs(75),
             connections_per_address: 20_000,
             connections: 100_000,
         }

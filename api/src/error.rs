@@ -13,7 +13,7 @@ use nuncio_model::event::EventError;
 use serde::Serialize;
 use serde_json::Value;
 
-/// How long a client should wait before it tries again when a needed server is away.
+/// How long a client should wait before it tries again when a needed server is away, or there is too much.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Why a request was not carried out.
@@ -163,7 +163,7 @@ impl ApiError {
 
     /// When to try again, where that is worth telling.
     pub fn retry_after(&self) -> Option<Duration> {
-        (self.code == Code::Unavailable).then_some(RETRY_AFTER)
+        matches!(self.code, Code::Unavailable | Code::RateLimited).then_some(RETRY_AFTER)
     }
 
     /// Writes to the log what only the log may know. Call it once, where the request leaves.

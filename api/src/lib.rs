@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod app;
 pub mod auth;
+pub mod body;
 pub mod clockwork;
 mod cors;
 pub mod error;
@@ -24,7 +25,7 @@ pub mod resume;
 mod router;
 mod server;
 pub mod sse;
-mod stall;
+mod well_formed;
 
 pub use app::{ApiSettings, App, Parts};
 pub use auth::mint_token;

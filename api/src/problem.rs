@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE};
+use axum::http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use nuncio_model::Code;
+use bytes::Bytes;
+use nuncio_model::{Code, ids};
 use serde::Serialize;
 use serde_json::Value;
 use tower_http::request_id::RequestId;
 
+use crate::body::too_large;
 use crate::error::{ApiError, FieldError};
 
 /// The media type of RFC 9457.
@@ -66,14 +70,31 @@ fn refused_by_a_library(response: &Response) -> Option<ApiError> {
     let error = match status {
         StatusCode::NOT_FOUND => ApiError::not_found("address"),
         StatusCode::METHOD_NOT_ALLOWED => ApiError::invalid("this address does not take this method"),
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::TooLarge, "the request's body is too large"),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ if status.is_server_error() => ApiError::internal(format!("a library answered {status}")),
         _ => ApiError::invalid("the request is malformed"),
     };
     Some(error.with_status(status))
 }
 
-fn render(error: &ApiError, request_id: &str, old: &HeaderMap) -> Response {
+/// A whole answer, byte by byte, for a connection on which HTTP has no request to answer; it ends the connection.
+pub(crate) fn alone(error: ApiError) -> Bytes {
+    let (status, request_id) = (error.status(), ids::unique_id());
+    error.log(&request_id);
+    let body = body(&error, &request_id);
+    let mut answer = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+         x-content-type-options: nosniff\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or("Error"),
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    answer.into()
+}
+
+fn body(error: &ApiError, request_id: &str) -> Vec<u8> {
     let status = error.status();
     let problem = Problem {
         r#type: "about:blank",
@@ -85,10 +106,14 @@ fn render(error: &ApiError, request_id: &str, old: &HeaderMap) -> Response {
         errors: &error.fields,
         members: error.members.iter().map(|(name, value)| (name.as_str(), value)).collect(),
     };
-    let body = serde_json::to_vec(&problem).expect("a problem holds only what has a JSON form");
-    let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+    serde_json::to_vec(&problem).expect("a problem holds only what has a JSON form")
+}
+
+fn render(error: &ApiError, request_id: &str, old: &HeaderMap) -> Response {
+    let body = body(error, request_id);
+    let mut response = (error.status(), [(CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
     let headers = response.headers_mut();
-    for name in [ALLOW, SEC_WEBSOCKET_VERSION] {
+    for name in [ALLOW, CONNECTION, SEC_WEBSOCKET_VERSION] {
         if let Some(value) = old.get(&name) {
             headers.insert(name, value.clone());
         }

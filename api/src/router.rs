@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::Redirect;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
-use nuncio_model::ids;
+use nuncio_model::{Code, ids};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -18,7 +18,9 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
-use crate::{admin, cors, graphql, history, openapi, problem, publish, sse};
+use crate::error::ApiError;
+use crate::server::Full;
+use crate::{admin, cors, graphql, history, openapi, problem, publish, sse, well_formed};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -33,17 +35,46 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(app.settings.max_body_bytes))
         .layer(cors::layer(&app))
+        .layer(middleware::from_fn(well_formed::layer))
         .layer(middleware::from_fn(problem::layer))
         .layer(header_unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header_unless_set(header::X_FRAME_OPTIONS, "DENY"))
         .layer(header_unless_set(header::REFERRER_POLICY, "no-referrer"))
         .layer(header_unless_set(header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"))
         .layer(header_unless_set(header::CACHE_CONTROL, "no-store"))
-        .layer(TraceLayer::new_for_http().make_span_with(span))
+        // What fails is logged by the layer of problems, once.
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(NewRequestId))
         .layer(middleware::map_request(without_odd_id))
         .with_state(app)
+}
+
+/// What answers at every address where there is no room for a connection.
+pub(crate) fn turning_away(full: Full) -> Router {
+    Router::new()
+        .fallback(move |request: Request| async move { turn_away(full, request) })
+        .layer(middleware::from_fn(problem::layer))
+        .layer(header_unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header_unless_set(header::CACHE_CONTROL, "no-store"))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(NewRequestId))
+        .layer(middleware::map_request(without_odd_id))
+}
+
+/// Each is told in the way that lets it come back by itself, later.
+fn turn_away(full: Full, request: Request) -> Response {
+    if graphql::is_socket(request.headers()) {
+        return graphql::turn_away(request);
+    }
+    if sse::is_wanted(request.headers()) {
+        return sse::turn_away();
+    }
+    let error = match full {
+        Full::Address => ApiError::new(Code::RateLimited, "there are too many connections from this address"),
+        Full::Node => ApiError::unavailable("this node has as many connections as it may have"),
+    };
+    ([(header::CONNECTION, "close")], error).into_response()
 }
 
 /// The addresses that `/admin/openapi.json` describes.

@@ -8,11 +8,12 @@ mod session;
 mod stream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, header};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 use nuncio_model::{Action, Identity, Pattern};
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +29,8 @@ use session::Session;
 
 /// The media type of streams.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+/// How long an EventSource should wait where there was no room for its stream.
+const OVERLOADED_PAUSE: Duration = Duration::from_secs(5);
 /// The header by which an EventSource says how far it came.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -87,6 +90,18 @@ pub(crate) fn open(
     let takeover =
         Box::new(|socket, seat, tasks: &TaskTracker| drop(tasks.spawn(session.serve(socket, seat))));
     Ok(live::open(exit, EVENT_STREAM, hello, takeover))
+}
+
+/// The answer where there is no room for a stream: one that ends at once. An EventSource that meets a 503 never comes
+/// back; this one it opens again, after a while.
+pub(crate) fn turn_away() -> Response {
+    let mut body = Vec::new();
+    frame::goaway(&mut body, "OVERLOADED", OVERLOADED_PAUSE);
+    let fields = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
+        (header::CONNECTION, HeaderValue::from_static("close")),
+    ];
+    (fields, body).into_response()
 }
 
 /// Where the stream begins. A client that was cut sends its first query again, and how far it came in the header.

@@ -1,11 +1,14 @@
 // What the scripts around graphql-ws share: the subscription, and the client as its users get it, which comes back by
 // itself and sends the same variables again.
-// Options: api, token, channel, after (null: from now on), resume (an id, where the server is to remember the place).
+// Options: api, token (or signing: a key for token.mjs), channel, after (null: from now on), resume (an id, where the
+// server is to remember the place), fault (for rude.mjs).
 import { createClient } from 'graphql-ws'
 import WebSocket from 'ws'
 import { options, print } from './options.mjs'
+import { rude } from './rude.mjs'
+import { sign } from './token.mjs'
 
-const { api, token, channel, after, resume } = options
+const { api, token, signing, channel, after, resume, fault } = options
 
 export const fields = 'id channel type source sequence cursor data'
 export const query = `subscription Events($channel: String!, $after: Cursor, $resume: ID) {
@@ -13,16 +16,15 @@ export const query = `subscription Events($channel: String!, $after: Cursor, $re
 }`
 export const variables = { channel, after, resume }
 
-export function stockClient(more) {
+export function stockClient() {
   return createClient({
     url: `${api.replace('http', 'ws')}/graphql`,
-    webSocketImpl: WebSocket,
-    connectionParams: { token },
+    webSocketImpl: rude(WebSocket, fault),
+    connectionParams: () => ({ token: token ?? sign(signing) }),
     on: {
       connected: () => print({ connected: true }),
       closed: (event) => print({ closed: event.code, reason: event.reason }),
     },
-    ...more,
   })
 }
 

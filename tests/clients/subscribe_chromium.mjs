@@ -1,13 +1,13 @@
 // Subscribes in a page of Chromium with its own EventSource, or with graphql-ws on its own WebSocket; both come back by
 // themselves. Options: chromium, transport ("EventSource" or "WebSocket"), api, signing (a key for token.mjs, as a page
-// has no API key), channel, after, resume.
+// has no API key), channel, after, resume, fault (for rude.mjs).
 import { launch, openPage } from './browser.mjs'
 import { options, print } from './options.mjs'
+import { rude } from './rude.mjs'
 import { sign } from './token.mjs'
 
 const origin = 'https://app.example'
-const { chromium, transport, api, signing, channel, after } = options
-const token = sign(signing)
+const { chromium, transport, api, signing, channel, after, fault } = options
 
 function eventSource({ api, token, channel, after }) {
   const url = new URL(`${api}/v1/stream`)
@@ -19,10 +19,11 @@ function eventSource({ api, token, channel, after }) {
   source.onmessage = (message) => print({ event: JSON.parse(message.data) })
 }
 
-function webSocket({ api, token, query, ...variables }) {
+function webSocket({ api, signing, fault, query, ...variables }) {
   const client = graphqlWs.createClient({
     url: `${api.replace('http', 'ws')}/graphql`,
-    connectionParams: { token },
+    webSocketImpl: rude(WebSocket, fault),
+    connectionParams: async () => ({ token: await sign(signing) }),
     on: {
       connected: () => print({ connected: true }),
       closed: ({ code, reason }) => print({ closed: code, reason }),
@@ -40,9 +41,11 @@ const page = await openPage(browser, origin)
 print({ version: browser.version() })
 await page.exposeFunction('print', print)
 if (transport === 'EventSource') {
-  await page.evaluate(eventSource, { api, token, channel, after })
+  await page.evaluate(eventSource, { api, token: sign(signing), channel, after })
 } else {
   const { query, variables } = await import('./graphql_ws.mjs')
   await page.addScriptTag({ path: 'node_modules/graphql-ws/umd/graphql-ws.min.js' })
-  await page.evaluate(webSocket, { api, token, query, ...variables })
+  await page.addScriptTag({ content: rude.toString() })
+  await page.exposeFunction('sign', sign)
+  await page.evaluate(webSocket, { api, signing, fault, query, ...variables })
 }

@@ -17,7 +17,7 @@ const source = new EventSource(`${api}/v1/stream?channel=${encodeURIComponent(ch
 source.addEventListener('nuncio.ready', (ready) => print({ ready: JSON.parse(ready.data) }))
 source.addEventListener('nuncio.gap', (gap) => print({ gap: JSON.parse(gap.data) }))
 source.addEventListener('nuncio.goaway', (goaway) => print({ goaway: JSON.parse(goaway.data) }))
-source.onerror = (error) => console.error(error.code, error.message)
+source.onerror = () => print({ broken: true, closed: source.readyState === EventSource.CLOSED })
 source.onmessage = (message) => {
   if (received === count && count > 0) return
   print({ event: JSON.parse(message.data), lastEventId: message.lastEventId })

@@ -3,12 +3,12 @@
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use bytes::Bytes;
 use nuncio_model::cloudevents::is_json_type;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::body::Payload;
 use crate::error::ApiError;
 
 /// A JSON body read as `T`, which should refuse unknown fields: a misspelt one must not be taken as left out.
@@ -23,9 +23,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return Err(ApiError::invalid("the body must be application/json").with_status(status));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            ApiError::invalid("the body could not be read").with_status(rejection.status())
-        })?;
+        let Payload(bytes) = Payload::from_request(request, state).await?;
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut json).map_err(wrong)?;
         json.end().map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))?;

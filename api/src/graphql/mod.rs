@@ -12,6 +12,7 @@ mod graphiql;
 mod guard;
 mod http;
 mod lexer;
+mod once;
 mod operations;
 mod positions;
 mod request;
@@ -36,6 +37,7 @@ use accept::Accept;
 
 pub use schema::sdl;
 pub use ws::{CloseReason, SocketSettings};
+pub(crate) use ws::{is_upgrade as is_socket, turn_away};
 
 /// The one address of all that is GraphQL.
 pub fn router(app: &App) -> Router<Arc<App>> {

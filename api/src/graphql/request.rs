@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::guard::{self, Limits};
 use super::positions::Positions;
-use super::{fanout, variables};
+use super::{fanout, once, variables};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::query;
@@ -124,7 +124,7 @@ impl Incoming {
 }
 
 /// The kind of the operation that would be executed, if its variables are used as their types allow, and have the values
-/// that those demand.
+/// that those demand. What it asks for twice is made one.
 ///
 /// None where the document cannot be parsed, or does not say which operation is meant: the library then tells so.
 ///
@@ -140,7 +140,12 @@ pub(super) fn kind(
     positions.check(document, operation)?;
     variables::check(operation, &variables, positions)?;
     variables::complete(operation, &mut variables);
-    let kind = operation.ty;
+    let (kind, merged) = (operation.ty, once::merged(document, operation)?);
+    if let Some(items) = merged {
+        let mut document = document.clone();
+        once::replace(&mut document, name.as_deref(), items);
+        request.set_parsed_query(document);
+    }
     request.variables = variables;
     Ok(Some(kind))
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use bytes::Bytes;
 use nuncio_model::event::{EventError, Published};
 use nuncio_model::{Action, Channel, Draft, Identity};
 use serde::Serialize;
@@ -14,6 +13,7 @@ use utoipa::ToSchema;
 use super::{parse, rejected};
 use crate::app::App;
 use crate::auth::{self, Caller};
+use crate::body::Payload;
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -60,7 +60,7 @@ pub async fn to_channel(
     Caller(identity): Caller,
     Path(channel): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> Result<(StatusCode, Json<PublishedEvents>), ApiError> {
     let channel = Channel::parse(&channel)?;
     auth::require(&identity, Action::Publish, &channel)?;
@@ -81,7 +81,7 @@ pub async fn to_channels(
     State(app): State<Arc<App>>,
     Caller(identity): Caller,
     headers: HeaderMap,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> Result<(StatusCode, Json<PublishedEvents>), ApiError> {
     let events = parse::read(&headers, &body, None)?;
     for draft in events.iter().flatten() {

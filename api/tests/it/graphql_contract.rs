@@ -236,3 +236,15 @@ async fn variables_have_the_values_that_their_types_demand() {
         assert_eq!((status, answer.get("errors")), (200, None), "{query} {variables}");
     }
 }
+
+/// Fields of the same name are one field (section 5.3.2); the library executed each, so that one was published twice.
+#[tokio::test]
+async fn what_is_asked_twice_is_done_once() {
+    let node = Node::start().await;
+    let publish = "publish(channel: \"a\", event: {}) { sequence }";
+    let answer = node
+        .execute(&format!("mutation {{ {publish} {publish} ...P }} fragment P on Mutation {{ {publish} }}"))
+        .await;
+    let channel = node.execute("{ channel(name: \"a\") { sequence } }").await;
+    assert_eq!(channel["data"]["channel"]["sequence"], json!(1), "{answer}");
+}

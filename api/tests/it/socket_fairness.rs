@@ -74,35 +74,3 @@ async fn quiet_operations_do_not_wait_for_busy_ones() {
         rest -= usize::from(client.event().await.0.starts_with("busy."));
     }
 }
-
-/// One that runs alone and has a large event ready in every turn filled the socket's share each time, before those that are
-/// shared had theirs.
-#[tokio::test]
-async fn large_events_of_those_that_run_alone_leave_room_for_shared_ones() {
-    const LARGE: usize = 100;
-    let node = Node::start().await;
-    let head: Value = node.execute("{ cursor }").await["data"]["cursor"].clone();
-    let large = json!("x".repeat(40_000)).to_string();
-    for _ in 0..LARGE / 10 {
-        node.publish("large", &vec![large.clone(); 10]).await;
-    }
-    let small: Vec<String> = (0..10).map(|n| n.to_string()).collect();
-    node.publish("small", &small).await;
-    let mut client = node.ready().await;
-    let start = |channel: &str, directive: &str| {
-        let query = format!(
-            "subscription($after: Cursor) {{ events(channel: \"{channel}\", after: $after) {{ data {directive} }} }}"
-        );
-        json!({"query": query, "variables": {"after": head}})
-    };
-    for n in 0..5 {
-        client.start(&format!("large.{n}"), &start("large", "@skip(if: false)")).await;
-    }
-    client.start("small", &start("small", "")).await;
-    let (mut large, mut small) = (0, 0);
-    while small < 10 {
-        let (id, _) = client.event().await;
-        *(if id == "small" { &mut small } else { &mut large }) += 1;
-    }
-    assert!(large < 5 * LARGE / 2, "{large} large events came before ten small ones");
-}

@@ -20,6 +20,9 @@ pub(crate) const ADMIN_KEY: &str = "na_acceptance0123456789acceptance0123456789"
 /// Encrypts what must be read back.
 pub(crate) const SECRET_KEY: &str = "a secret key for tests, of more than 32 bytes";
 
+/// The key that tokens of a project are signed with, once pages have been let in: its name and its secret.
+const SIGNING_KEY: (&str, &str) = ("app", "a signing key for tests, of more than 32 bytes");
+
 /// A database and a virtual host.
 pub(crate) struct Place {
     pub(crate) database: TestDatabase,
@@ -35,6 +38,12 @@ pub(crate) struct Tenant {
 impl Tenant {
     pub(crate) fn exchange(&self) -> String {
         format!("nuncio.{}", self.name)
+    }
+
+    /// What a script makes tokens with, see `token.mjs`.
+    pub(crate) fn signing(&self) -> Value {
+        let (kid, secret) = SIGNING_KEY;
+        json!({ "kid": kid, "secret": secret, "project": self.name })
     }
 }
 
@@ -92,6 +101,26 @@ impl Place {
         let exchange = tenant.exchange();
         eventually("the project's exchange", async || self.has_exchange(&exchange).await).await;
         tenant
+    }
+
+    /// Lets pages of all origins and their tokens in, at all of these nodes.
+    pub(crate) async fn let_pages_in(&self, nodes: &[Node], tenant: &Tenant) {
+        let (kid, secret) = SIGNING_KEY;
+        let (path, key) = (
+            format!("/projects/{}", tenant.name),
+            json!({ "kid": kid, "algorithm": "HS256", "secret": secret }),
+        );
+        let api = &nodes[0].api;
+        api.admin(Method::POST, &format!("{path}/signing-keys"), &key).await;
+        api.admin(Method::PATCH, &path, &json!({ "allowedOrigins": ["*"] })).await;
+        for node in nodes {
+            eventually("all origins to be allowed", async || {
+                let request = node.api.request(Method::GET, "/v1/channels/any/events", tenant);
+                let answer = request.header("origin", "https://app.example").send().await;
+                answer.is_ok_and(|answer| answer.status().is_success())
+            })
+            .await;
+        }
     }
 
     async fn has_exchange(&self, name: &str) -> bool {

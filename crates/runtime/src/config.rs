@@ -35,6 +35,14 @@ pub struct Config {
     pub drain: Duration,
     /// `NUNCIO_STALLED_SECONDS`: how long a reader that takes nothing at all is kept.
     pub stalled: Duration,
+    /// `NUNCIO_REQUEST_SECONDS`: how long a request's head may take, and how far its body may fall behind.
+    pub request: Duration,
+    /// `NUNCIO_IDLE_SECONDS`: how long a connection is kept between two requests.
+    pub idle: Duration,
+    /// `NUNCIO_MAX_CONNECTIONS`: the most connections of clients.
+    pub max_connections: usize,
+    /// `NUNCIO_MAX_CONNECTIONS_PER_ADDRESS`: the most connections of one address.
+    pub max_connections_per_address: usize,
     /// `NUNCIO_DATABASE_CONNECTIONS`: connections that write and administrate.
     pub database_connections: u32,
     /// `NUNCIO_READ_CONNECTIONS`: connections that read pages of the log.
@@ -78,7 +86,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 18] = [
+pub const KEYS: [&str; 22] = [
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -90,6 +98,10 @@ pub const KEYS: [&str; 18] = [
     "NUNCIO_CONNECT_SECONDS",
     "NUNCIO_DRAIN_SECONDS",
     "NUNCIO_STALLED_SECONDS",
+    "NUNCIO_REQUEST_SECONDS",
+    "NUNCIO_IDLE_SECONDS",
+    "NUNCIO_MAX_CONNECTIONS",
+    "NUNCIO_MAX_CONNECTIONS_PER_ADDRESS",
     "NUNCIO_DATABASE_CONNECTIONS",
     "NUNCIO_READ_CONNECTIONS",
     "NUNCIO_MAX_BODY_BYTES",
@@ -148,6 +160,15 @@ impl Config {
             connect: seconds(&mut reader, "NUNCIO_CONNECT_SECONDS", 60, 0, 3_600),
             drain: seconds(&mut reader, "NUNCIO_DRAIN_SECONDS", 20, 1, 3_600),
             stalled: seconds(&mut reader, "NUNCIO_STALLED_SECONDS", 60, 1, 86_400),
+            request: seconds(&mut reader, "NUNCIO_REQUEST_SECONDS", 30, 1, 3_600),
+            idle: seconds(&mut reader, "NUNCIO_IDLE_SECONDS", 75, 1, 86_400),
+            max_connections: reader.number("NUNCIO_MAX_CONNECTIONS", 100_000, 1, 10_000_000),
+            max_connections_per_address: reader.number(
+                "NUNCIO_MAX_CONNECTIONS_PER_ADDRESS",
+                20_000,
+                1,
+                10_000_000,
+            ),
             database_connections: reader.number("NUNCIO_DATABASE_CONNECTIONS", 8, 2, 1_000),
             read_connections: reader.number("NUNCIO_READ_CONNECTIONS", 4, 1, 1_000),
             max_body_bytes: reader.number("NUNCIO_MAX_BODY_BYTES", 24 << 20, 1_024, 1 << 30),

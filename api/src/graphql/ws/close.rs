@@ -15,6 +15,8 @@ pub enum CloseReason {
     TooBig,
     /// A defect of Nuncio. Ordinary clients do not reconnect.
     Defect,
+    /// There is no room for one more connection. Reconnect, later.
+    Overloaded,
     /// A message is not one of the protocol's. Do not reconnect as you are.
     BadMessage,
     /// An operation before `connection_ack`. Do not reconnect as you are.
@@ -26,6 +28,8 @@ pub enum CloseReason {
     UnknownSubprotocol,
     /// No `connection_init` in time. Reconnect.
     InitTimeout,
+    /// A message that has begun was not ended in time. Reconnect.
+    Unfinished,
     /// The id is that of an operation that still runs. Do not reconnect as you are.
     DuplicateId,
     /// A second `connection_init`. Do not reconnect as you are.
@@ -44,11 +48,12 @@ impl CloseReason {
             Self::NotUtf8 => 1007,
             Self::TooBig => 1009,
             Self::Defect => 1011,
+            Self::Overloaded => 1013,
             Self::BadMessage => 4400,
             Self::NotInitialised => 4401,
             Self::Forbidden => 4403,
             Self::UnknownSubprotocol => 4406,
-            Self::InitTimeout => 4408,
+            Self::InitTimeout | Self::Unfinished => 4408,
             Self::DuplicateId => 4409,
             Self::SecondInit => 4429,
             Self::Stalled => 4508,
@@ -64,11 +69,13 @@ impl CloseReason {
             Self::NotUtf8 => "A text message must be UTF-8",
             Self::TooBig => "Message too big",
             Self::Defect => "Internal server error",
+            Self::Overloaded => "Overloaded: try again later",
             Self::BadMessage => "Invalid message",
             Self::NotInitialised => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::UnknownSubprotocol => "Subprotocol not acceptable: use graphql-transport-ws",
             Self::InitTimeout => "Connection initialisation timeout",
+            Self::Unfinished => "A message was not ended in time",
             Self::DuplicateId => "Subscriber for this id already exists",
             Self::SecondInit => "Too many initialisation requests",
             Self::Stalled => "Stalled: nothing was taken for too long",

@@ -36,7 +36,11 @@ use upgrade::Upgraded;
 use wire::{End, Wire};
 
 pub use close::CloseReason;
-pub(super) use upgrade::is_upgrade;
+pub(crate) use upgrade::is_upgrade;
+
+/// How long a client for which there is no room has to take that word, and how much it may say meanwhile.
+const FAREWELL: Duration = Duration::from_secs(5);
+const MAX_FAREWELL_BYTES: usize = 1 << 10;
 
 /// The most bytes of a message before `connection_ack`. Credentials have 8 KiB at most, and what a stranger can have a
 /// node keep should be little.
@@ -124,13 +128,34 @@ pub(super) fn open(
             if handshake.dialect.is_some_and(|dialect| dialect.explains(reason)) {
                 wire.push(&[&message::connection_error(reason)]);
             }
-            let code = reason.code().to_string();
-            metrics::counter!("nuncio_websocket_closes_total", "code" => code).increment(1);
+            count_close(reason);
             // Apart, so that it takes no memory before.
             Box::pin(wire.close(reason)).await;
         }
     });
     handshake.response
+}
+
+/// Accepts the handshake only to say that there is no room: a refusal of the handshake itself tells a client nothing,
+/// and a browser's WebSocket not even that there was one.
+pub(crate) fn turn_away(mut request: Request) -> Response {
+    let handshake = match upgrade::accept(&mut request, true) {
+        Ok(handshake) => handshake,
+        Err(error) => return error.into_response(),
+    };
+    tokio::spawn(async move {
+        let Some(upgraded) = upgrade::take_over(handshake.connection).await else { return };
+        let Upgraded { socket, seat: _seat, early } = upgraded;
+        let wire = Wire::new(socket, &early, MAX_FAREWELL_BYTES, FAREWELL);
+        count_close(CloseReason::Overloaded);
+        wire.close(CloseReason::Overloaded).await;
+    });
+    handshake.response
+}
+
+fn count_close(reason: CloseReason) {
+    let code = reason.code().to_string();
+    metrics::counter!("nuncio_websocket_closes_total", "code" => code).increment(1);
 }
 
 /// What is needed later to judge where a page comes from.

@@ -4,16 +4,24 @@
 
 mod broker;
 mod bystander;
+mod graphql;
 mod http;
+mod http_body;
+mod http_full;
+mod http_parameters;
+mod http_slow;
 mod leaks;
 mod memory;
 mod raw;
+mod socket;
+mod websocket;
 
 use std::time::Duration;
 
 use crate::api::Api;
 use crate::node::Node;
 use crate::place::{Place, Tenant};
+use crate::program::eventually;
 use bystander::Bystander;
 use leaks::Leaks;
 use memory::Memory;
@@ -59,6 +67,16 @@ impl Arena {
     /// Opens a connection on which anything can be sent.
     pub(crate) async fn connect(&self) -> Raw {
         Raw::connect(self.address(), self.leaks.clone()).await
+    }
+
+    /// Opens one from another address, as somebody else.
+    pub(crate) async fn connect_from(&self, address: &str) -> Raw {
+        Raw::connect_from(address, self.address(), self.leaks.clone()).await
+    }
+
+    /// Waits until a counter of the node has reached this.
+    pub(crate) async fn until_metric(&self, name: &str, count: f64) {
+        eventually(name, async || self.node.metric(name).await >= count).await;
     }
 
     /// `host:port` of the node.

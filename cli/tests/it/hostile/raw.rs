@@ -1,10 +1,11 @@
 //! A connection on which anything can be sent, and what comes back on it.
 
 use std::io;
+use std::net::IpAddr;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::leaks::Leaks;
 use crate::program::within;
@@ -28,6 +29,14 @@ pub(crate) struct Answer {
 impl Raw {
     pub(super) async fn connect(address: &str, leaks: Leaks) -> Self {
         let socket = TcpStream::connect(address).await.expect("the node listens");
+        Self { socket, seen: Vec::new(), leaks }
+    }
+
+    pub(super) async fn connect_from(from: &str, address: &str, leaks: Leaks) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let from: IpAddr = from.parse().expect("an address");
+        socket.bind((from, 0).into()).expect("an address of this machine");
+        let socket = socket.connect(address.parse().expect("an address")).await.expect("the node listens");
         Self { socket, seen: Vec::new(), leaks }
     }
 

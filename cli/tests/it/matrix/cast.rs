@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::stage::{SIGNING_KEY, Stage};
+use super::stage::Stage;
 use crate::clients::{chromium, folder, run};
 use crate::program::Program;
 
@@ -41,10 +41,9 @@ impl Kind {
 
     /// Starts it at this node, after a cursor.
     pub(crate) fn start(&self, stage: &Stage, node: usize, after: &str) -> Program {
-        let (kid, secret) = SIGNING_KEY;
         let mut options = json!({
             "api": stage.api(node).api.url, "token": stage.tenant.key, "channel": "load.*", "after": after, "count": 0,
-            "signing": { "kid": kid, "secret": secret, "project": stage.tenant.name }, "chromium": chromium(),
+            "signing": stage.tenant.signing(), "chromium": chromium(),
         });
         if self.way == Way::Resume {
             options["resume"] = self.name.into();

@@ -12,8 +12,9 @@ use crate::event::Event;
 /// within a second, and their answers need a moment to be noted.
 const AGAIN: Duration = Duration::from_millis(1_500);
 
-/// How often a client is connected: at first, and when its node was killed. No other fault ends a connection.
-const CONNECTIONS: usize = 2;
+/// How often a client is connected: at first, when its node was killed, and when it was drained. No other fault ends a
+/// connection.
+const CONNECTIONS: usize = 3;
 
 /// Checks that everything came in order, once, or again only where that is allowed. Gives the number of repeats.
 pub(crate) fn judge(listener: &Listener, log: &[Event]) -> usize {

@@ -22,13 +22,15 @@ pub(crate) struct Listener {
     pub(crate) node: usize,
     program: Program,
     lines: usize,
+    /// The version that it told, where it is no package.
+    version: Option<String>,
     pub(crate) heard: Vec<(Instant, Heard)>,
 }
 
 impl Listener {
     pub(crate) fn start(kind: Kind, stage: &Stage, node: usize, after: &str) -> Self {
         let program = kind.start(stage, node, after);
-        Self { kind, node, program, lines: 0, heard: Vec::new() }
+        Self { kind, node, program, lines: 0, version: None, heard: Vec::new() }
     }
 
     /// Waits until it has heard this event of a channel.
@@ -43,26 +45,33 @@ impl Listener {
             looked_at = self.heard.len();
             let lines = self.program.out.after(&what, self.lines).await;
             self.lines += lines.len();
-            let name = self.kind.name;
-            self.heard.extend(lines.into_iter().filter_map(|(at, line)| Some((at, read(name, &line)?))));
+            for (at, line) in lines {
+                self.take(at, &serde_json::from_str(&line).expect("JSON"));
+            }
         }
+    }
+
+    fn take(&mut self, at: Instant, line: &Value) {
+        let has = |member: &str| line.get(member).is_some();
+        assert!(!has("gap") && !has("error") && !has("complete"), "{}: {line}", self.kind.name);
+        if let Some(event) = line.get("event") {
+            self.heard.push((at, Heard::Event(Event::read(event))));
+        } else if has("connected") || has("ready") {
+            self.heard.push((at, Heard::Connected));
+        } else if has("closed") || has("broken") {
+            self.heard.push((at, Heard::Broken));
+        } else if let Some(version) = line["version"].as_str() {
+            self.version = Some(version.to_owned());
+        }
+    }
+
+    /// The version of the client.
+    pub(crate) fn version(&self) -> String {
+        self.version.clone().unwrap_or_else(|| self.kind.version())
     }
 
     /// When events came.
     pub(crate) fn times(&self) -> impl Iterator<Item = Instant> {
         self.heard.iter().filter(|(_, heard)| matches!(heard, Heard::Event(_))).map(|(at, _)| *at)
     }
-}
-
-fn read(name: &str, line: &str) -> Option<Heard> {
-    let line: Value = serde_json::from_str(line).expect("JSON");
-    let has = |member: &str| line.get(member).is_some();
-    assert!(!has("gap") && !has("error") && !has("complete"), "{name}: {line}");
-    if let Some(event) = line.get("event") {
-        return Some(Heard::Event(Event::read(event)));
-    }
-    if has("connected") || has("ready") {
-        return Some(Heard::Connected);
-    }
-    (has("closed") || has("broken")).then_some(Heard::Broken)
 }

@@ -1,4 +1,4 @@
-//! The client matrix: unmodified clients, all at once, through the crash of every server.
+//! The client matrix: unmodified clients, all at once, through the crash of every server and a drain.
 
 mod cast;
 mod judge;
@@ -12,7 +12,7 @@ use stage::{Fault, Stage};
 use crate::event::assert_complete;
 
 /// How many events are published around each fault; 10,000 in all.
-const EACH: u64 = 2_500;
+const EACH: u64 = 2_000;
 /// How many of them all clients have when the fault comes.
 const BEFORE: u64 = 400;
 /// So the publisher is still at work when the clients are back.

@@ -17,7 +17,7 @@ const FILE: &str = "NUNCIO_TEST_FIGURES";
 #[expect(clippy::print_stdout, reason = "a test speaks to whoever runs it with `--no-capture`")]
 pub(crate) fn report(listener: &Listener, outages: &[Outage], repeats: usize) {
     let line = json!({
-        "client": listener.kind.name, "version": listener.kind.version(), "events": listener.times().count(),
+        "client": listener.kind.name, "version": listener.version(), "events": listener.times().count(),
         "repeats": repeats, "afterReturnMs": figures(listener, outages, after_return),
         "silenceMs": figures(listener, outages, silence),
     });
@@ -52,6 +52,6 @@ fn after_return(times: &[Instant], outage: &Outage) -> Option<Duration> {
 
 /// The longest time without an event that began before the server's return.
 fn silence(times: &[Instant], outage: &Outage) -> Option<Duration> {
-    let pairs = times.windows(2).filter(|pair| pair[1] > outage.killed && pair[0] < outage.returned);
+    let pairs = times.windows(2).filter(|pair| pair[1] > outage.began && pair[0] < outage.returned);
     pairs.map(|pair| pair[1].duration_since(pair[0])).max()
 }

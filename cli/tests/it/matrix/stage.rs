@@ -1,31 +1,30 @@
 //! Servers of a test's own, which it kills and starts again: PostgreSQL, RabbitMQ, two api nodes and two workers.
 
 use nuncio_devstack::{Postgres, PostgresOptions, Rabbit, RabbitOptions};
-use reqwest::Method;
-use serde_json::json;
+use rustix::process::Signal;
 use tokio::time::Instant;
 
 use crate::clients::run;
 use crate::node::Node;
 use crate::place::{Place, Tenant};
-use crate::program::{Program, eventually};
+use crate::program::Program;
 
-/// The signing key of the project, for clients that have a token instead of a key.
-pub(crate) const SIGNING_KEY: (&str, &str) = ("app", "a signing key for tests, of more than 32 bytes");
-
-/// What is killed.
+/// What happens to the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// One api node after the other.
+    /// One api node after the other is killed.
     Api,
-    /// The worker that serves the project; the other is there to take over.
+    /// The worker that serves the project is killed; the other is there to take over.
     Worker,
     RabbitMq,
     PostgreSql,
+    /// One api node after the other is asked to stop, and started again when it has.
+    Drain,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 4] = [Self::Api, Self::Worker, Self::RabbitMq, Self::PostgreSql];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Api, Self::Worker, Self::RabbitMq, Self::PostgreSql, Self::Drain];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -33,6 +32,7 @@ impl Fault {
             Self::Worker => "worker",
             Self::RabbitMq => "rabbitmq",
             Self::PostgreSql => "postgresql",
+            Self::Drain => "drain",
         }
     }
 }
@@ -42,7 +42,8 @@ pub(crate) struct Outage {
     pub(crate) fault: Fault,
     /// Which api node it was, where it was one: the clients of the other did not notice.
     pub(crate) node: Option<usize>,
-    pub(crate) killed: Instant,
+    /// When it was killed, or asked to stop.
+    pub(crate) began: Instant,
     /// When it was ready again.
     pub(crate) returned: Instant,
 }
@@ -73,26 +74,8 @@ impl Stage {
         );
         let tenant = place.make_project(&api, "shop").await;
         let (apis, workers) = (vec![api, other_api], vec![worker, other_worker]);
-        let stage = Self { apis, workers, tenant, place, rabbit, postgres };
-        stage.open_to_pages().await;
-        stage
-    }
-
-    /// Lets pages and their tokens in.
-    async fn open_to_pages(&self) {
-        let (kid, secret) = SIGNING_KEY;
-        let key = json!({ "kid": kid, "algorithm": "HS256", "secret": secret });
-        let api = &self.api(0).api;
-        api.admin(Method::POST, "/projects/shop/signing-keys", &key).await;
-        api.admin(Method::PATCH, "/projects/shop", &json!({ "allowedOrigins": ["*"] })).await;
-        for node in &self.apis {
-            eventually("the project to be known", async || {
-                let path = "/v1/channels/load.steady/events";
-                let answer = node.api.request(Method::GET, path, &self.tenant).send().await;
-                answer.is_ok_and(|answer| answer.status().is_success())
-            })
-            .await;
-        }
+        place.let_pages_in(&apis, &tenant).await;
+        Self { apis, workers, tenant, place, rabbit, postgres }
     }
 
     pub(crate) fn api(&self, node: usize) -> &Node {
@@ -107,33 +90,41 @@ impl Stage {
         run("publish_steadily.mjs", &options)
     }
 
-    /// Kills what is named with -9, and starts it again.
+    /// Lets this happen, and waits until all is there again.
     pub(crate) async fn suffer(&mut self, fault: Fault) -> Vec<Outage> {
         match fault {
-            Fault::Api => vec![self.kill_api(0).await, self.kill_api(1).await],
+            Fault::Api | Fault::Drain => {
+                vec![self.replace_api(fault, 0).await, self.replace_api(fault, 1).await]
+            }
             Fault::Worker => vec![self.kill_worker().await],
             Fault::RabbitMq => {
-                let killed = Instant::now();
+                let began = Instant::now();
                 self.rabbit.restart().await.expect("RabbitMQ comes back");
-                vec![Outage { fault, node: None, killed, returned: Instant::now() }]
+                vec![Outage { fault, node: None, began, returned: Instant::now() }]
             }
             Fault::PostgreSql => {
-                let killed = Instant::now();
+                let began = Instant::now();
                 self.postgres.restart().await.expect("PostgreSQL comes back");
-                vec![Outage { fault, node: None, killed, returned: Instant::now() }]
+                vec![Outage { fault, node: None, began, returned: Instant::now() }]
             }
         }
     }
 
-    async fn kill_api(&mut self, node: usize) -> Outage {
-        let dead = self.apis.remove(node);
-        let mut again = self.place.nuncio();
-        again.arg("api").env("NUNCIO_LISTEN", dead.api.url.trim_start_matches("http://"));
-        let killed = Instant::now();
-        dead.program.kill().await;
-        let name = format!("nuncio api, number {node}, after its kill");
-        self.apis.insert(node, Node::start(&name, again).await);
-        Outage { fault: Fault::Api, node: Some(node), killed, returned: Instant::now() }
+    /// Another node at the address of one that ends.
+    async fn replace_api(&mut self, fault: Fault, node: usize) -> Outage {
+        let mut old = self.apis.remove(node);
+        let mut new = self.place.nuncio();
+        new.arg("api").env("NUNCIO_LISTEN", old.api.url.trim_start_matches("http://"));
+        let began = Instant::now();
+        if fault == Fault::Drain {
+            old.program.signal(Signal::TERM);
+            assert_eq!(old.program.code().await, 0, "a drained node ends well");
+        } else {
+            old.program.kill().await;
+        }
+        let name = format!("nuncio api, number {node}, after {}", fault.name());
+        self.apis.insert(node, Node::start(&name, new).await);
+        Outage { fault, node: Some(node), began, returned: Instant::now() }
     }
 
     async fn kill_worker(&mut self) -> Outage {
@@ -143,9 +134,9 @@ impl Stage {
         }
         let serving = ingested.iter().position(|any| *any).expect("a worker that has taken events");
         let dead = self.workers.remove(serving);
-        let killed = Instant::now();
+        let began = Instant::now();
         dead.program.kill().await;
         self.workers.push(self.place.start("worker").await);
-        Outage { fault: Fault::Worker, node: None, killed, returned: Instant::now() }
+        Outage { fault: Fault::Worker, node: None, began, returned: Instant::now() }
     }
 }
