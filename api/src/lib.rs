@@ -16,6 +16,7 @@ pub mod history;
 #[cfg(test)]
 mod hot;
 pub mod hub;
+mod live;
 pub mod openapi;
 pub mod problem;
 pub mod publish;

@@ -29,7 +29,7 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 pub fn router(app: Arc<App>) -> Router {
     let (documented, description) = documented().split_for_parts();
     documented
-        .merge(graphql::router())
+        .merge(graphql::router(&app))
         .merge(SwaggerUi::new("/admin/docs").url("/admin/openapi.json", description))
         .route("/admin", get(|| async { Redirect::temporary("/admin/docs") }))
         .layer(DefaultBodyLimit::disable())

@@ -4,35 +4,28 @@
 
 mod form;
 mod frame;
-mod framing;
-mod handover;
-mod out;
 mod session;
 mod stream;
-mod timing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use nuncio_model::{Action, Identity, Pattern};
+use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::auth::{self, StreamCaller};
 use crate::error::ApiError;
 use crate::feed::Start;
+use crate::live::{self, Exit};
 use crate::openapi::Problem;
 use crate::query::Reading;
 use form::Form;
-use framing::Framing;
-use handover::Opening;
-
-pub(crate) use handover::Handover;
-pub(crate) use session::Session;
+use session::Session;
 
 /// The media type of streams.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
@@ -86,23 +79,16 @@ pub(crate) fn open(
     for pattern in &patterns {
         auth::require_pattern(identity, Action::Subscribe, pattern)?;
     }
-    let no_socket = || ApiError::internal("a stream was asked for by another way than this server");
-    let handover = request.extensions.get::<Handover>().ok_or_else(no_socket)?.clone();
-    let (typed, framing) = (reading.typed, Framing::of(request.version));
+    let exit = Exit::of(&request.extensions, request.version)?;
+    let (typed, framing) = (reading.typed, exit.framing);
     let form = Form { typed, framing, filter: reading.filter.take() };
     let start = start(&request.headers, reading)?;
     let (app, identity, patterns) = (app.clone(), identity.clone(), patterns.into());
     let hello = frame::hello(app.settings.reconnect);
-    let body = Opening::new(hello, handover, Session { app, identity, patterns, form, start });
-    let fields = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
-        // Nothing else is answered on a connection that a stream has taken over.
-        (header::CONNECTION, HeaderValue::from_static("close")),
-        // nginx would otherwise hold events back until its buffer is full.
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    Ok((fields, Body::new(body)).into_response())
+    let session = Session { app, identity, patterns, form, start };
+    let takeover =
+        Box::new(|socket, seat, tasks: &TaskTracker| drop(tasks.spawn(session.serve(socket, seat))));
+    Ok(live::open(exit, EVENT_STREAM, hello, takeover))
 }
 
 /// The answer where there is no room for a stream: one that ends at once. An EventSource that meets a 503 never comes

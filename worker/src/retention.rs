@@ -5,6 +5,7 @@ use std::time::Duration;
 use nuncio_store::Store;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
+const RESERVATIONS_EVERY: Duration = Duration::from_secs(30);
 const PARTITIONS_EVERY: Duration = Duration::from_secs(3_600);
 const RESUMES_EVERY: Duration = Duration::from_secs(600);
 
@@ -14,10 +15,12 @@ pub(crate) async fn run(store: Store) {
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut partitions = tokio::time::interval(PARTITIONS_EVERY);
     let mut resumes = tokio::time::interval(RESUMES_EVERY);
+    let mut reservations = tokio::time::interval(RESERVATIONS_EVERY);
     loop {
         let (work, done) = tokio::select! {
             _ = partitions.tick() => ("make partitions", store.maintain_partitions().await),
             _ = resumes.tick() => ("forget old resume ids", store.forget_resumes().await),
+            _ = reservations.tick() => ("forget streams that nobody holds", store.sweep_reservations().await),
             _ = sweep.tick() => ("sweep what has had its time", store.sweep_retention().await),
         };
         if let Err(error) = done {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use async_graphql::Response as GraphqlResponse;
 use async_graphql::parser::types::OperationType;
-use axum::Extension;
-use axum::extract::{RawQuery, Request, State};
+use axum::extract::{RawQuery, Request};
 use axum::http::header::ALLOW;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -34,14 +33,7 @@ pub(super) struct Endpoint {
 }
 
 /// `POST /graphql`
-pub(super) async fn post(
-    State(app): State<Arc<App>>,
-    Extension(schema): Extension<Schema>,
-    Extension(documents): Extension<Arc<Documents>>,
-    caller: Result<Caller, ApiError>,
-    request: Request,
-) -> Response {
-    let endpoint = Endpoint { app, schema, documents };
+pub(super) async fn post(endpoint: Endpoint, caller: Result<Caller, ApiError>, request: Request) -> Response {
     let accept = Accept::of(request.headers());
     let answer = async {
         let identity = endpoint.admit(caller, request.headers())?;
@@ -90,7 +82,7 @@ enum Method {
 
 impl Endpoint {
     /// Who is asking, if a page of its origin may.
-    fn admit(
+    pub(super) fn admit(
         &self,
         caller: Result<Caller, ApiError>,
         headers: &HeaderMap,
@@ -156,7 +148,8 @@ fn check_acceptable(accept: &Accept) -> Result<(), ApiError> {
 
 fn needs_a_stream() -> ApiError {
     ApiError::invalid(
-        "a subscription needs a stream: open a WebSocket here with the subprotocol graphql-transport-ws",
+        "a subscription needs a stream: accept text/event-stream or multipart/mixed;subscriptionSpec=1.0, or open a \
+         WebSocket here with the subprotocol graphql-transport-ws",
     )
     .with_status(StatusCode::NOT_ACCEPTABLE)
 }

@@ -85,7 +85,9 @@ impl Positions {
             OperationType::Mutation => "Mutation",
             OperationType::Subscription => "Subscription",
         };
-        let mut walk = Walk { positions: self, operation, spread: Vec::new() };
+        let variables = operation.variable_definitions.iter().map(|definition| &definition.node);
+        let variables = variables.map(|definition| (&definition.name.node, definition)).collect();
+        let mut walk = Walk { positions: self, variables, spread: Vec::new() };
         walk.directives(&operation.directives)?;
         walk.selection(&Name::new(root), &operation.selection_set.node)?;
         let mut seen = HashSet::new();
@@ -119,7 +121,7 @@ fn named(kind: &Type) -> &Name {
 /// taken one after the other.
 struct Walk<'a> {
     positions: &'a Positions,
-    operation: &'a OperationDefinition,
+    variables: HashMap<&'a Name, &'a VariableDefinition>,
     /// Fragments that are still to be looked at.
     spread: Vec<&'a Name>,
 }
@@ -194,10 +196,7 @@ impl<'a> Walk<'a> {
     }
 
     fn variable(&self, wanted: &Type, has_default: bool, name: &Name) -> Result<(), ApiError> {
-        let mut definitions = self.operation.variable_definitions.iter().map(|definition| &definition.node);
-        let Some(definition) = definitions.find(|definition| definition.name.node == *name) else {
-            return Ok(());
-        };
+        let Some(definition) = self.variables.get(name) else { return Ok(()) };
         if is_allowed(definition, wanted, has_default) {
             return Ok(());
         }

@@ -6,12 +6,13 @@ use std::fmt;
 use async_graphql::Variables;
 use async_graphql::parser::types::OperationType;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::guard::{self, Limits};
 use super::positions::Positions;
-use super::{fanout, variables};
+use super::{fanout, once, variables};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::query;
@@ -20,7 +21,7 @@ const VARIABLES: &str = "variables must be a JSON object or null, nested less th
 const EXTENSIONS: &str = "extensions must be a JSON object or null";
 
 /// The members of a request (GraphQL over HTTP, section 5.1; graphql-transport-ws, `subscribe`).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Incoming {
     /// The document.
@@ -31,14 +32,17 @@ pub(super) struct Incoming {
     /// The values of its variables.
     #[serde(default)]
     pub(super) variables: Option<Variables>,
-    /// Not used; an object where it is there.
-    #[serde(default, rename = "extensions")]
-    _extensions: Option<AnyObject>,
+    /// What goes beyond GraphQL itself.
+    #[serde(default, skip_serializing)]
+    pub(super) extensions: Option<Extensions>,
 }
 
-/// A JSON object whose members do not matter.
-#[derive(Debug)]
-struct AnyObject;
+/// The extensions of a request; those that are not known do not matter.
+#[derive(Debug, Default)]
+pub(super) struct Extensions {
+    /// What an operation of GraphQL over SSE is called on a stream that it shares with others.
+    pub(super) operation_id: Option<String>,
+}
 
 /// The members of a request, each still to be read: so that the one that is wrong can be named.
 #[derive(Deserialize)]
@@ -70,7 +74,7 @@ impl Incoming {
             query: member(query.get(), "query must be a string")?,
             operation_name: optional(members.operation_name, "operationName must be a string or null")?,
             variables: optional(members.variables, VARIABLES)?,
-            _extensions: optional(members.extensions, EXTENSIONS)?,
+            extensions: optional(members.extensions, EXTENSIONS)?,
         })
     }
 
@@ -97,7 +101,7 @@ impl Incoming {
             query: document.into_owned(),
             operation_name: operation_name.map(Cow::into_owned),
             variables: parameter(variables, VARIABLES)?,
-            _extensions: parameter(extensions, EXTENSIONS)?,
+            extensions: parameter(extensions, EXTENSIONS)?,
         })
     }
 
@@ -120,7 +124,7 @@ impl Incoming {
 }
 
 /// The kind of the operation that would be executed, if its variables are used as their types allow, and have the values
-/// that those demand.
+/// that those demand. What it asks for twice is made one.
 ///
 /// None where the document cannot be parsed, or does not say which operation is meant: the library then tells so.
 ///
@@ -136,7 +140,12 @@ pub(super) fn kind(
     positions.check(document, operation)?;
     variables::check(operation, &variables, positions)?;
     variables::complete(operation, &mut variables);
-    let kind = operation.ty;
+    let (kind, merged) = (operation.ty, once::merged(document, operation)?);
+    if let Some(items) = merged {
+        let mut document = document.clone();
+        once::replace(&mut document, name.as_deref(), items);
+        request.set_parsed_query(document);
+    }
     request.variables = variables;
     Ok(Some(kind))
 }
@@ -158,24 +167,32 @@ fn member<T: DeserializeOwned>(text: &str, otherwise: &str) -> Result<T, ApiErro
     serde_json::from_str(text).map_err(|_| ApiError::invalid(otherwise))
 }
 
-impl<'de> Deserialize<'de> for AnyObject {
+impl<'de> Deserialize<'de> for Extensions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor)
+        deserializer.deserialize_map(ExtensionsVisitor)
     }
 }
 
-struct ObjectVisitor;
+struct ExtensionsVisitor;
 
-impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = AnyObject;
+impl<'de> Visitor<'de> for ExtensionsVisitor {
+    type Value = Extensions;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<AnyObject, A::Error> {
-        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(AnyObject)
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Extensions, A::Error> {
+        let mut extensions = Extensions::default();
+        while let Some(name) = members.next_key::<Cow<'_, str>>()? {
+            if name == "operationId" {
+                // One that is no string is as good as none.
+                extensions.operation_id = members.next_value::<Value>()?.as_str().map(str::to_owned);
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(extensions)
     }
 }
 

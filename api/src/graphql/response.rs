@@ -18,6 +18,11 @@ pub(super) fn is_request_error(response: &Response) -> bool {
         && response.errors.iter().all(|e| e.path.is_empty())
 }
 
+/// Whether the errors left no data, and the operation ends with them.
+pub(super) fn is_end(response: &Response) -> bool {
+    response.data == Value::Null && !response.errors.is_empty()
+}
+
 /// The response as a JSON object; a gap goes to `extensions.gap`.
 pub(super) fn write(response: &Response, gap: Option<&Gap>) -> Bytes {
     let mut out = Vec::with_capacity(256);

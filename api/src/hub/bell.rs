@@ -18,6 +18,8 @@ pub enum Cause {
     Credentials,
     /// The node is about to stop.
     Draining,
+    /// Other requests have asked for something that this task is to do.
+    Orders,
     /// There is something for the member of this number.
     Member(u32),
 }
@@ -29,6 +31,7 @@ impl Cause {
             Self::Time => 1,
             Self::Credentials => 2,
             Self::Draining => 4,
+            Self::Orders => 8,
             Self::Member(_) => 0,
         }
     }

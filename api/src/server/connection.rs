@@ -27,7 +27,7 @@ use super::last_word;
 use super::progress::Progress;
 use super::seats::Seat;
 use crate::app::ApiSettings;
-use crate::sse::Handover;
+use crate::live::Handover;
 
 /// The most bytes a request's head may have. The number of its fields is bounded by the library, at 100: as many as it
 /// can read without asking for memory.
@@ -104,7 +104,7 @@ impl Connection {
             }
             match (Pin::new(&mut connection).poll(context), handover.take()) {
                 (Poll::Ready(ended), _) => Poll::Ready(Err(ended)),
-                (Poll::Pending, Some(session)) => Poll::Ready(Ok(session)),
+                (Poll::Pending, Some(takeover)) => Poll::Ready(Ok(takeover)),
                 (Poll::Pending, None) => Poll::Pending,
             }
         })
@@ -113,7 +113,7 @@ impl Connection {
         let Some(parts) = connection.into_parts() else { return };
         let ((socket, seat), unread) = (parts.io.into_inner().into_parts(), parts.read_buf);
         match served {
-            Ok(session) => drop(tasks.spawn(session.serve(socket, seat))),
+            Ok(takeover) => takeover(socket, seat, &tasks),
             Err(ended) => {
                 last_word::say(socket, ended.err(), &unread).await;
                 drop(seat);

@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use super::connection::Patience;
 use super::head::{Awaited, HeadWatch};
 use super::last_word;
-use crate::sse::Handover;
+use crate::live::Handover;
 
 /// Fails a write that has waited for the whole time without a single byte being taken, and a read that has waited too
 /// long for a head.

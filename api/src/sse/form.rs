@@ -5,9 +5,9 @@ use std::sync::Arc;
 use nuncio_model::Pattern;
 
 use super::frame;
-use super::framing::Framing;
 use crate::filter::Filter;
 use crate::hub::{Content, GroupKey, Render};
+use crate::live::Framing;
 
 /// How the events of a stream are written.
 #[derive(Clone, Debug)]

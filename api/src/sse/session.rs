@@ -8,16 +8,15 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::form::Form;
-use super::out::Out;
 use super::stream::{Step, Stream};
-use super::timing::Timing;
 use crate::app::App;
 use crate::feed::{OnGap, Start};
 use crate::hub::{Bell, Cause};
+use crate::live::{Out, Timing};
 use crate::server::Seat;
 
 /// A stream that was asked for.
-pub(crate) struct Session {
+pub(super) struct Session {
     pub(super) app: Arc<App>,
     pub(super) identity: Arc<Identity>,
     pub(super) patterns: Arc<[Pattern]>,
@@ -27,7 +26,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Goes on with the socket alone.
-    pub(crate) fn serve(self, socket: TcpStream, seat: Seat) -> Stream {
+    pub(super) fn serve(self, socket: TcpStream, seat: Seat) -> Stream {
         let Self { app, identity, patterns, form, start } = self;
         let bell = Arc::new(Bell::default());
         let timing = Timing::new(app.clockwork.watch(&bell), app.settings.keep_alive, app.settings.stalled);

@@ -11,14 +11,12 @@ use nuncio_model::{Cursor, Identity};
 use tokio::net::TcpStream;
 
 use super::frame;
-use super::framing::Framing;
-use super::out::Out;
-use super::timing::Timing;
 use crate::app::App;
 use crate::auth::{Lapse, lapsed};
 use crate::error::ApiError;
 use crate::feed::{FeedError, Gap, Member, Next};
 use crate::hub::{Bell, Cause, Content, Page};
+use crate::live::{Framing, Out, Timing};
 use crate::server::Seat;
 
 /// How many bytes of events are taken at once; the last one may go beyond.
@@ -87,8 +85,8 @@ impl Stream {
         for cause in causes.drain(..) {
             match cause {
                 Cause::Member(_) if matches!(self.step, Step::Wait) => self.step = Step::Take,
-                // It is taken from as soon as it can be.
-                Cause::Member(_) => {}
+                // It is taken from as soon as it can be; and nobody asks anything of a stream of events.
+                Cause::Member(_) | Cause::Orders => {}
                 Cause::Draining => self.go_away("DRAINING"),
                 Cause::Credentials => self.check_credentials(),
                 Cause::Time => {

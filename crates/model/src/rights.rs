@@ -62,6 +62,18 @@ impl Rights {
         })
     }
 
+    /// The rights as they are written.
+    pub fn to_text(&self) -> RightsText {
+        let write = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect();
+        RightsText {
+            subscribe: write(&self.subscribe),
+            publish: write(&self.publish),
+            signal: write(&self.signal),
+            presence: write(&self.presence),
+            consume: self.consume.clone(),
+        }
+    }
+
     /// The right to do everything to all channels that are not Nuncio's own.
     pub fn everything() -> RightsText {
         let all = || vec!["#".to_owned()];

@@ -18,6 +18,7 @@ mod origin;
 mod partitions;
 mod projects;
 mod read;
+mod reservations;
 mod resumes;
 mod retention;
 mod signing_keys;
@@ -34,6 +35,7 @@ pub use error::Error;
 pub use namespaces::Namespace;
 pub use projects::{NewProject, ProjectChange, ProjectRow};
 pub use read::{ChannelHead, Head, Page};
+pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, Ticket};
 pub use resumes::{Claim, Claimed, Known};
 
 /// The result of every function here.

@@ -5,12 +5,13 @@ mod event;
 mod input;
 mod mutation;
 mod query;
+mod rehearsal;
 mod scalars;
 mod subscription;
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Result};
+use async_graphql::{Context, Result, SchemaBuilder};
 use nuncio_model::{Action, Code, Identity, Pattern, ProjectId};
 use nuncio_store::Project;
 use parking_lot::Mutex;
@@ -24,6 +25,7 @@ use crate::feed::Gap;
 pub(crate) use event::{EVENT_TYPE, Event, SAME_FOR_ALL};
 pub(crate) use mutation::Mutation;
 pub(crate) use query::Query;
+pub(crate) use rehearsal::Rehearsal;
 pub(crate) use subscription::{Asked, AskedSlot, NO_RESUME, OnGap, Placement, Subscription};
 
 /// The schema, ready to execute.
@@ -38,12 +40,15 @@ const MAX_DIRECTIVES: usize = 8;
 
 /// Builds the schema with its limits. They come after the parser: see `guard` for what comes before it.
 pub(crate) fn build() -> Schema {
+    limited().finish()
+}
+
+fn limited() -> SchemaBuilder<Query, Mutation, Subscription> {
     Schema::build(Query, Mutation, Subscription)
         .limit_depth(MAX_DEPTH)
         .limit_complexity(MAX_COMPLEXITY)
         .limit_directives(MAX_DIRECTIVES)
         .disable_suggestions()
-        .finish()
 }
 
 /// The schema in GraphQL's own language, as `docs/schema.graphql` has it.

@@ -16,6 +16,11 @@ use crate::feed::Start;
 use crate::filter::Filter;
 use crate::history::{page_back, page_on};
 
+/// How many fields a page of the log counts for: it asks much more of the database than a field does.
+const PAGE_COST: usize = 20;
+/// The same of a channel as it stands.
+const CHANNEL_COST: usize = 5;
+
 /// The root of queries.
 pub(crate) struct Query;
 
@@ -31,6 +36,7 @@ impl Query {
 
     /// Stored events of a channel or pattern, oldest first. `last` or `before` picks the newest. `filter` is a CEL
     /// expression over the event: pages may then be empty and still move the cursor on.
+    #[graphql(complexity = "PAGE_COST + child_complexity")]
     #[expect(clippy::too_many_arguments, reason = "these are the arguments of the contract")]
     async fn history(
         &self,
@@ -62,6 +68,7 @@ impl Query {
     }
 
     /// A channel as it stands; null where nothing was ever published to it.
+    #[graphql(complexity = "CHANNEL_COST + child_complexity")]
     async fn channel(&self, context: &Context<'_>, name: String) -> Result<Option<Channel>> {
         let request = Request::of(context)?;
         let name = nuncio_model::Channel::parse_any(&name).map_err(|error| of_api(error.into()))?;

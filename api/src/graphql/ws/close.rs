@@ -28,6 +28,8 @@ pub enum CloseReason {
     UnknownSubprotocol,
     /// No `connection_init` in time. Reconnect.
     InitTimeout,
+    /// A message that has begun was not ended in time. Reconnect.
+    Unfinished,
     /// The id is that of an operation that still runs. Do not reconnect as you are.
     DuplicateId,
     /// A second `connection_init`. Do not reconnect as you are.
@@ -51,7 +53,7 @@ impl CloseReason {
             Self::NotInitialised => 4401,
             Self::Forbidden => 4403,
             Self::UnknownSubprotocol => 4406,
-            Self::InitTimeout => 4408,
+            Self::InitTimeout | Self::Unfinished => 4408,
             Self::DuplicateId => 4409,
             Self::SecondInit => 4429,
             Self::Stalled => 4508,
@@ -73,6 +75,7 @@ impl CloseReason {
             Self::Forbidden => "Forbidden",
             Self::UnknownSubprotocol => "Subprotocol not acceptable: use graphql-transport-ws",
             Self::InitTimeout => "Connection initialisation timeout",
+            Self::Unfinished => "A message was not ended in time",
             Self::DuplicateId => "Subscriber for this id already exists",
             Self::SecondInit => "Too many initialisation requests",
             Self::Stalled => "Stalled: nothing was taken for too long",

@@ -13,15 +13,14 @@ use tokio::time::Instant;
 use super::super::error;
 use super::super::fanout::{Plan, plan};
 use super::super::http::Endpoint;
+use super::super::operations::{Alone, FULL, Outlet, Output, Subscriptions};
 use super::super::request::Incoming;
 use super::super::response;
-use super::alone::{Alone, Output};
 use super::close::CloseReason;
 use super::confirm::{CONFIRM_WITHIN, Confirm};
 use super::dialect::Dialect;
 use super::message::{self, TAIL};
 use super::protocol::{Action, InitPayload, Protocol};
-use super::subscriptions::{FULL, Subscriptions};
 use super::wire::{End, Wire};
 use crate::app::App;
 use crate::auth::{authenticate, lapsed};
@@ -77,7 +76,7 @@ impl Connection {
             opening,
             protocol,
             watched,
-            subscriptions: Subscriptions::new(bell.clone(), dialect),
+            subscriptions: Subscriptions::new(bell.clone(), TAIL),
             bell,
             alone: Alone::default(),
             alone_first: true,
@@ -183,6 +182,8 @@ impl Connection {
                 self.on_time(wire)?;
             }
             Cause::Credentials => self.look_at_credentials()?,
+            // What a client asks of its socket it sends on it.
+            Cause::Orders => {}
             Cause::Draining => {
                 let goaway = Instant::now() + self.opening.goaway_after;
                 self.goaway_at = Some(goaway);
@@ -315,7 +316,10 @@ impl Connection {
         };
         let receipt = self.protocol.dialect().receipt();
         match plan(&self.endpoint, &identity, incoming, receipt) {
-            Ok(Plan::Shared(shared)) => self.subscriptions.start(id, &self.endpoint, &identity, shared),
+            Ok(Plan::Shared(shared)) => {
+                let head = message::result_head(self.protocol.dialect(), id);
+                self.subscriptions.start((id, head), &self.endpoint, &identity, shared);
+            }
             Ok(Plan::Alone(request, gap)) => self.alone.start(id, &self.endpoint.schema, *request, gap),
             Err(refused) => {
                 self.protocol.finish(id);

@@ -85,7 +85,6 @@ impl Inbound {
     }
 
     /// Whether nothing is kept of the client.
-    #[cfg(test)]
     pub(super) fn is_at_rest(&self) -> bool {
         self.reader.is_none()
     }

@@ -51,7 +51,7 @@ pub(super) fn connection_error(reason: CloseReason) -> Vec<u8> {
 /// and the errors of resolvers are a result like another.
 pub(super) fn is_end(dialect: Dialect, response: &Response) -> bool {
     match dialect {
-        Dialect::Modern => response.data == async_graphql::Value::Null && !response.errors.is_empty(),
+        Dialect::Modern => response::is_end(response),
         Dialect::Legacy => response::is_request_error(response),
     }
 }

@@ -3,7 +3,6 @@
 //! [`dialect`] tells the two apart; [`protocol`] decides what a message means, without sockets; [`wire`] reads and writes
 //! frames; [`connection`] joins them with the operations that run.
 
-mod alone;
 mod bounds;
 mod close;
 mod confirm;
@@ -14,8 +13,6 @@ mod message;
 mod out;
 mod patience;
 mod protocol;
-mod receipt;
-mod subscriptions;
 mod tap;
 mod upgrade;
 mod wire;
@@ -33,6 +30,7 @@ use futures_util::FutureExt;
 use nuncio_model::Identity;
 
 use super::http::Endpoint;
+use super::operations::Outlet;
 use connection::{Connection, Opening};
 use upgrade::Upgraded;
 use wire::{End, Wire};

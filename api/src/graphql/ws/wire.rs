@@ -14,11 +14,11 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use super::super::operations::{FULL, Outlet};
 use super::close::CloseReason;
 use super::inbound::{Inbound, poll_discard};
 use super::out::Outgoing;
 use super::patience::Patience;
-use super::subscriptions::FULL;
 
 /// How long the peer has to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -41,14 +41,18 @@ pub(super) struct Wire<S> {
     stream: S,
     inbound: Inbound,
     out: Outgoing,
+    /// With a reader that takes nothing.
     patience: Patience,
+    /// With a message that has begun: each may be large, and what a client can have kept by not ending it has an end.
+    unfinished: Patience,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Takes over an upgraded connection, of which some bytes may have been read already.
     pub(super) fn new(stream: S, early: &[u8], max_message_bytes: usize, stalled: Duration) -> Self {
         let inbound = Inbound::new(early, max_message_bytes);
-        Self { stream, inbound, out: Outgoing::default(), patience: Patience::new(stalled) }
+        let (patience, unfinished) = (Patience::new(stalled), Patience::new(stalled));
+        Self { stream, inbound, out: Outgoing::default(), patience, unfinished }
     }
 
     /// The next text message.
@@ -58,15 +62,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// [pending](Self::pending) this is so too, and wakes nobody until that is flushed.
     ///
     /// # Errors
-    /// [`End::Gone`] at the end, or the close code for what the client did wrong.
+    /// [`End::Gone`] at the end, or the close code for what the client did wrong; `Unfinished` where it does not end a
+    /// message that it has begun.
     pub(super) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, End>> {
         while self.pending() < FULL {
             match self.inbound.poll_message(&mut self.stream, &mut self.out, context) {
-                Poll::Pending => {
-                    self.inbound.rest();
-                    return Poll::Pending;
+                Poll::Pending => return self.poll_unfinished(context),
+                Poll::Ready(Ok(Message::Text(text))) => {
+                    self.unfinished.rest();
+                    return Poll::Ready(Ok(text));
                 }
-                Poll::Ready(Ok(Message::Text(text))) => return Poll::Ready(Ok(text)),
                 Poll::Ready(Ok(Message::Binary(_))) => {
                     return Poll::Ready(Err(End::Close(CloseReason::BadMessage)));
                 }
@@ -80,22 +85,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(end_of(&error))),
             }
         }
+        // Nobody is blamed for what is not listened to.
+        self.unfinished.rest();
         Poll::Pending
+    }
+
+    /// Nothing more can be read now: waits on, unless a message that has begun was waited for too long.
+    fn poll_unfinished(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, End>> {
+        self.inbound.rest();
+        if self.inbound.is_at_rest() {
+            self.unfinished.rest();
+            return Poll::Pending;
+        }
+        ready!(self.unfinished.poll_end(context, false));
+        Poll::Ready(Err(End::Close(CloseReason::Unfinished)))
     }
 
     /// From now on messages of the client may be this large.
     pub(super) fn allow(&mut self, max_message_bytes: usize) {
         self.inbound.allow(max_message_bytes);
-    }
-
-    /// Appends one text message, made of the parts, to what is to be written. Together they are UTF-8.
-    pub(super) fn push(&mut self, parts: &[&[u8]]) {
-        self.out.push(parts);
-    }
-
-    /// How many bytes the peer has not taken yet.
-    pub(super) fn pending(&self) -> usize {
-        self.out.pending()
     }
 
     /// Writes all that is pending.
@@ -146,6 +154,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while ready!(self.inbound.poll_message(&mut self.stream, &mut self.out, context)).is_ok() {}
         Poll::Ready(())
+    }
+}
+
+impl<S> Outlet for Wire<S> {
+    fn pending(&self) -> usize {
+        self.out.pending()
+    }
+
+    /// One text message; together the parts are UTF-8.
+    fn push(&mut self, parts: &[&[u8]]) {
+        self.out.push(parts);
     }
 }
 
@@ -350,6 +369,34 @@ mod tests {
         };
         let ((), said) = tokio::join!(wire.close(CloseReason::Stalled), read);
         assert!(said.ends_with(CloseReason::Stalled.text().as_bytes()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_has_begun_is_not_waited_for_forever() {
+        let (near, mut far) = duplex(1_000);
+        let mut wire = Wire::new(near, &[], 100_000, STALLED);
+        // Each has most of the time, and silence between two has all of it.
+        for _ in 0..3 {
+            far.write_all(b"\x81\x82\0\0").await.expect("written");
+            assert!(pending(|context| wire.poll_receive(context)));
+            sleep(STALLED - Duration::from_secs(1)).await;
+            far.write_all(b"\0\0hi").await.expect("written");
+            assert_eq!(wire.receive().await.as_deref(), Ok("hi"));
+            assert!(pending(|context| wire.poll_receive(context)));
+            sleep(2 * STALLED).await;
+        }
+        // Going on with it does not help, and neither do pings.
+        let begin = Instant::now();
+        let dribble = async {
+            far.write_all(b"\x01\x80\0\0\0\0").await.expect("written");
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                far.write_all(b"\0\x81\0\0\0\0x\x89\x80\0\0\0\0").await.expect("written");
+            }
+        };
+        let end = tokio::select! { end = wire.receive() => end, () = dribble => Ok("".into()) };
+        assert_eq!(end, Err(End::Close(CloseReason::Unfinished)));
+        assert!(begin.elapsed() < STALLED + Duration::from_secs(2), "{:?}", begin.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

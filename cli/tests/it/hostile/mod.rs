@@ -4,6 +4,7 @@
 
 mod broker;
 mod bystander;
+mod graphql;
 mod http;
 mod http_body;
 mod http_full;
@@ -12,6 +13,8 @@ mod http_slow;
 mod leaks;
 mod memory;
 mod raw;
+mod socket;
+mod websocket;
 
 use std::time::Duration;
 

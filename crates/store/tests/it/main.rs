@@ -7,6 +7,7 @@ mod epoch;
 mod kit;
 mod random;
 mod read;
+mod reservations;
 mod resumes;
 mod retention;
 mod settings;

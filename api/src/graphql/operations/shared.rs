@@ -8,22 +8,19 @@ use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use nuncio_model::{Code, Identity};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::fanout::Shared;
 use super::super::http::Endpoint;
 use super::super::response;
-use super::dialect::Dialect;
-use super::message::{self, TAIL};
+use super::Outlet;
 use super::receipt::Receipt;
-use super::wire::Wire;
 use crate::error::ApiError;
 use crate::feed::{FeedError, Gap, Member, Next, OnGap, Start};
 use crate::hub::{Bell, Content, Page};
 use crate::resume::Resumed;
 
 /// At how many bytes that wait for the socket no more are added.
-pub(super) const FULL: usize = 32 << 10;
+pub(in crate::graphql) const FULL: usize = 32 << 10;
 /// About how many bytes a subscription may add before it is the turn of the next.
 const SHARE: usize = 8 << 10;
 
@@ -31,9 +28,10 @@ const SHARE: usize = 8 << 10;
 ///
 /// None holds events of its own: what is ready for it is taken from its group when it is its turn and the socket has
 /// room. One that always has more is put behind the others each time.
-pub(super) struct Subscriptions {
+pub(in crate::graphql) struct Subscriptions {
     bell: Arc<Bell>,
-    dialect: Dialect,
+    /// What a message with a result ends with.
+    tail: &'static [u8],
     numbers: HashMap<Box<str>, u32>,
     all: HashMap<u32, Box<Subscription>>,
     /// The number of the next. None is used twice while anything could still come for it.
@@ -70,21 +68,27 @@ enum Arrived {
 }
 
 /// A subscription that has ended with an error.
-pub(super) struct Ended {
-    pub(super) id: Box<str>,
-    pub(super) error: ApiError,
+pub(in crate::graphql) struct Ended {
+    pub(in crate::graphql) id: Box<str>,
+    pub(in crate::graphql) error: ApiError,
 }
 
 impl Subscriptions {
-    /// No subscriptions; the bell rings for those that will be.
-    pub(super) fn new(bell: Arc<Bell>, dialect: Dialect) -> Self {
+    /// No subscriptions; the bell rings for those that will be. Their messages end with `tail`.
+    pub(in crate::graphql) fn new(bell: Arc<Bell>, tail: &'static [u8]) -> Self {
         let (numbers, all, due, resuming) =
             (HashMap::new(), HashMap::new(), VecDeque::new(), BTreeSet::new());
-        Self { bell, dialect, numbers, all, next: 0, due, resuming, waiting: FuturesUnordered::new() }
+        Self { bell, tail, numbers, all, next: 0, due, resuming, waiting: FuturesUnordered::new() }
     }
 
-    /// Starts one; its id is not in use.
-    pub(super) fn start(&mut self, id: &str, endpoint: &Endpoint, identity: &Identity, shared: Shared) {
+    /// Starts one; its id is not in use. Its messages begin with `head`.
+    pub(in crate::graphql) fn start(
+        &mut self,
+        (id, head): (&str, Vec<u8>),
+        endpoint: &Endpoint,
+        identity: &Identity,
+        shared: Shared,
+    ) {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         let (project, bell) = (identity.project, self.bell.clone());
@@ -102,7 +106,7 @@ impl Subscriptions {
                 Some(key) => Arrived::Resumed(app.resumes.join(key, start, join).await),
             }
         });
-        let (head, awaited) = (message::result_head(self.dialect, id).into(), Some(awaited));
+        let (head, awaited) = (head.into(), Some(awaited));
         let subscription =
             Subscription { id: id.into(), head, on_gap, gap: None, member: None, receipt: None, awaited };
         self.numbers.insert(id.into(), number);
@@ -110,24 +114,24 @@ impl Subscriptions {
     }
 
     /// Stops one: nothing more comes of it.
-    pub(super) fn stop(&mut self, id: &str) {
+    pub(in crate::graphql) fn stop(&mut self, id: &str) {
         if let Some(number) = self.numbers.remove(id) {
             self.remove(number);
         }
     }
 
     /// Whether any comes back with an id.
-    pub(super) fn are_resuming(&self) -> bool {
+    pub(in crate::graphql) fn are_resuming(&self) -> bool {
         !self.resuming.is_empty()
     }
 
     /// Whether anything was sent to those that come back with an id that is not known to have been received.
-    pub(super) fn are_unconfirmed(&self) -> bool {
+    pub(in crate::graphql) fn are_unconfirmed(&self) -> bool {
         self.resuming().any(|(member, receipt)| receipt.is_behind(member.cursor()))
     }
 
     /// A ping is sent now. Those that come back with an id also look how far they have come without events.
-    pub(super) fn pinged(&mut self) {
+    pub(in crate::graphql) fn pinged(&mut self) {
         for number in &self.resuming {
             if let Some(Subscription { member: Some(member), receipt: Some(receipt), .. }) =
                 self.all.get_mut(number).map(Box::as_mut)
@@ -139,7 +143,7 @@ impl Subscriptions {
     }
 
     /// The client has answered the last ping.
-    pub(super) fn confirmed(&mut self) {
+    pub(in crate::graphql) fn confirmed(&mut self) {
         for number in &self.resuming {
             if let Some(receipt) =
                 self.all.get_mut(number).and_then(|subscription| subscription.receipt.as_mut())
@@ -160,12 +164,12 @@ impl Subscriptions {
     }
 
     /// There is something for the subscription of this number.
-    pub(super) fn rung(&mut self, number: u32) {
+    pub(in crate::graphql) fn rung(&mut self, number: u32) {
         self.due.push_back(number);
     }
 
     /// Takes what was waited for and has come; one that ended, if one did.
-    pub(super) fn poll_arrived(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
+    pub(in crate::graphql) fn poll_arrived(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
         while let Poll::Ready(Some(arrived)) = self.waiting.poll_next_unpin(context) {
             let Ok((number, arrived)) = arrived else { continue };
             if let Err(error) = self.arrive(number, arrived)
@@ -179,11 +183,11 @@ impl Subscriptions {
     }
 
     /// Gives each its turn until the socket has no room or nothing is left.
-    pub(super) fn deliver<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) {
-        while wire.pending() < FULL {
+    pub(in crate::graphql) fn deliver(&mut self, out: &mut impl Outlet) {
+        while out.pending() < FULL {
             let Some(number) = self.due.pop_front() else { return };
             let Some(subscription) = self.all.get_mut(&number) else { continue };
-            match subscription.deliver(wire) {
+            match subscription.deliver(out, self.tail) {
                 Some(Next::More) => self.due.push_back(number),
                 Some(Next::Behind) => self.fetch(number),
                 Some(Next::Idle) | None => {}
@@ -192,7 +196,7 @@ impl Subscriptions {
     }
 
     /// Whether any has to have its turn.
-    pub(super) fn are_due(&self) -> bool {
+    pub(in crate::graphql) fn are_due(&self) -> bool {
         !self.due.is_empty()
     }
 
@@ -253,20 +257,20 @@ impl Subscription {
     }
 
     /// Takes its share of what is ready; nothing where something is waited for first.
-    fn deliver<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Option<Next> {
+    fn deliver(&mut self, out: &mut impl Outlet, tail: &'static [u8]) -> Option<Next> {
         if self.awaited.is_some() {
             return None;
         }
-        let enough = (wire.pending() + SHARE).min(FULL);
+        let enough = (out.pending() + SHARE).min(FULL);
         let (head, gap) = (&self.head, &mut self.gap);
         Some(self.member.as_mut()?.take(|entry| {
             // Groups of GraphQL make nothing else.
             let Content::Text(payload) = &entry.content else { return true };
             match gap.take() {
-                None => wire.push(&[head, payload, TAIL]),
-                Some(gap) => wire.push(&[head, &response::with_gap(payload, &gap), TAIL]),
+                None => out.push(&[head, payload, tail]),
+                Some(gap) => out.push(&[head, &response::with_gap(payload, &gap), tail]),
             }
-            wire.pending() < enough
+            out.pending() < enough
         }))
     }
 

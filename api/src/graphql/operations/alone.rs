@@ -13,7 +13,7 @@ use futures_util::stream::{BoxStream, SelectAll, once};
 use super::super::schema::{GapSlot, Schema};
 
 /// What an operation gave.
-pub(super) enum Output {
+pub(in crate::graphql) enum Output {
     /// A response of the operation under this id; a gap goes with it.
     Response(Arc<str>, Box<Response>, GapSlot),
     /// The operation has nothing more.
@@ -26,14 +26,14 @@ pub(super) enum Output {
 ///
 /// They are polled in turn: one that always has more is put behind the others each time it gave something.
 #[derive(Default)]
-pub(super) struct Alone {
+pub(in crate::graphql) struct Alone {
     streams: SelectAll<BoxStream<'static, Output>>,
     handles: HashMap<Arc<str>, AbortHandle>,
 }
 
 impl Alone {
     /// Starts an operation; its id is not in use.
-    pub(super) fn start(&mut self, id: &str, schema: &Schema, request: Request, gap: GapSlot) {
+    pub(in crate::graphql) fn start(&mut self, id: &str, schema: &Schema, request: Request, gap: GapSlot) {
         let id: Arc<str> = id.into();
         let (handle, registration) = AbortHandle::new_pair();
         self.handles.insert(id.clone(), handle);
@@ -51,14 +51,14 @@ impl Alone {
     }
 
     /// Stops an operation: nothing more comes of it.
-    pub(super) fn stop(&mut self, id: &str) {
+    pub(in crate::graphql) fn stop(&mut self, id: &str) {
         if let Some(handle) = self.handles.remove(id) {
             handle.abort();
         }
     }
 
     /// What comes next, once it is there.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Output> {
+    pub(in crate::graphql) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Output> {
         match self.streams.poll_next_unpin(context) {
             Poll::Ready(Some(output)) => Poll::Ready(output),
             // Nothing runs.

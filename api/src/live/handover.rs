@@ -11,8 +11,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
 
-use super::Session;
+use crate::server::Seat;
+
+/// Goes on with the socket alone, in a task of its own among these.
+pub(crate) type Takeover = Box<dyn FnOnce(TcpStream, Seat, &TaskTracker) + Send>;
 
 /// Where a connection is asked to hand its socket over. Each has one, and every request finds it in its extensions.
 #[derive(Clone, Default)]
@@ -20,7 +25,7 @@ pub(crate) struct Handover(Arc<Mutex<Offer>>);
 
 #[derive(Default)]
 struct Offer {
-    session: Option<Session>,
+    takeover: Option<Takeover>,
     /// Whether all that was written before is out.
     due: bool,
 }
@@ -29,17 +34,17 @@ impl Handover {
     /// Told by the socket when all that HTTP wrote has gone out.
     pub(crate) fn flushed(&self) {
         let mut offer = self.0.lock();
-        offer.due = offer.session.is_some();
+        offer.due = offer.takeover.is_some();
     }
 
-    /// The stream that is to have the socket now.
-    pub(crate) fn take(&self) -> Option<Session> {
+    /// Who is to have the socket now.
+    pub(crate) fn take(&self) -> Option<Takeover> {
         let mut offer = self.0.lock();
-        if offer.due { offer.session.take() } else { None }
+        if offer.due { offer.takeover.take() } else { None }
     }
 
-    fn ask(&self, session: Session) {
-        self.0.lock().session = Some(session);
+    fn ask(&self, takeover: Takeover) {
+        self.0.lock().takeover = Some(takeover);
     }
 }
 
@@ -48,12 +53,12 @@ impl Handover {
 /// The socket is asked for when the body is asked for more: whoever sent HEAD is answered without.
 pub(super) struct Opening {
     hello: Option<Bytes>,
-    session: Option<(Handover, Session)>,
+    takeover: Option<(Handover, Takeover)>,
 }
 
 impl Opening {
-    pub(super) fn new(hello: Bytes, handover: Handover, session: Session) -> Self {
-        Self { hello: Some(hello), session: Some((handover, session)) }
+    pub(super) fn new(hello: Bytes, handover: Handover, takeover: Takeover) -> Self {
+        Self { hello: Some(hello), takeover: Some((handover, takeover)) }
     }
 }
 
@@ -68,8 +73,8 @@ impl Body for Opening {
         if let Some(hello) = self.hello.take() {
             return Poll::Ready(Some(Ok(Frame::data(hello))));
         }
-        if let Some((handover, session)) = self.session.take() {
-            handover.ask(session);
+        if let Some((handover, takeover)) = self.takeover.take() {
+            handover.ask(takeover);
         }
         Poll::Pending
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 /// How the receiver knows where a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// Each piece says how long it is, and the last that it is the last (RFC 9112, section 7.1).
     Chunked,
     /// It ends with the connection: HTTP/1.0 knows no chunks, and many proxies ask in it.
@@ -14,12 +14,12 @@ pub(super) enum Framing {
 
 impl Framing {
     /// That of an answer to a request of this version, as the HTTP library chooses it.
-    pub(super) fn of(version: Version) -> Self {
+    pub(crate) fn of(version: Version) -> Self {
         if version >= Version::HTTP_11 { Self::Chunked } else { Self::Bare }
     }
 
     /// The piece as it is written to the socket.
-    pub(super) fn wrap(self, piece: Vec<u8>) -> Bytes {
+    pub(crate) fn wrap(self, piece: Vec<u8>) -> Bytes {
         if self == Self::Bare {
             return piece.into();
         }
@@ -31,7 +31,7 @@ impl Framing {
     }
 
     /// What comes after the last piece.
-    pub(super) fn end(self) -> Bytes {
+    pub(crate) fn end(self) -> Bytes {
         match self {
             Self::Chunked => Bytes::from_static(b"0\r\n\r\n"),
             Self::Bare => Bytes::new(),

@@ -15,30 +15,30 @@ const IDLE_PIECES: usize = 4;
 
 /// The pieces that a socket has not taken yet. They are shared with other readers, and never copied.
 #[derive(Debug)]
-pub(super) struct Out<S> {
+pub(crate) struct Out<S> {
     socket: S,
     pieces: VecDeque<Bytes>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Out<S> {
-    pub(super) fn new(socket: S) -> Self {
+    pub(crate) fn new(socket: S) -> Self {
         Self { socket, pieces: VecDeque::new() }
     }
 
     /// Whether the socket has taken everything.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
 
     /// Puts a piece behind the others.
-    pub(super) fn push(&mut self, piece: Bytes) {
+    pub(crate) fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.pieces.push_back(piece);
         }
     }
 
     /// Writes as much as the socket takes at once, and tells how much that was. There must be something.
-    pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let socket = Pin::new(&mut self.socket);
         let taken = if let [piece] = self.pieces.as_slices().0
             && self.pieces.len() == 1
@@ -61,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Out<S> {
     }
 
     /// Whether the reader has left. What it sends is dropped: it has nothing to say.
-    pub(super) fn has_left(&mut self, context: &mut Context<'_>) -> bool {
+    pub(crate) fn has_left(&mut self, context: &mut Context<'_>) -> bool {
         let mut bytes = [0; 64];
         loop {
             let mut read = ReadBuf::new(&mut bytes);
@@ -74,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Out<S> {
     }
 
     /// Tells the reader that nothing more comes.
-    pub(super) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
     }
 

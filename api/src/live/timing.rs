@@ -8,7 +8,7 @@ use crate::clockwork::Watched;
 
 /// The times of one stream. Of each kind at most one appointment is made with the clock at a time.
 #[derive(Debug)]
-pub(super) struct Timing {
+pub(crate) struct Timing {
     watched: Watched,
     keep_alive: Duration,
     patience: Duration,
@@ -23,7 +23,7 @@ pub(super) struct Timing {
 }
 
 impl Timing {
-    pub(super) fn new(watched: Watched, keep_alive: Duration, patience: Duration) -> Self {
+    pub(crate) fn new(watched: Watched, keep_alive: Duration, patience: Duration) -> Self {
         let spoke = Instant::now();
         let listen_at = spoke + keep_alive;
         watched.ring_at(listen_at);
@@ -31,18 +31,18 @@ impl Timing {
     }
 
     /// Has the bell rung at the time, too.
-    pub(super) fn ring_at(&self, time: Instant) {
+    pub(crate) fn ring_at(&self, time: Instant) {
         self.watched.ring_at(time);
     }
 
     /// Notes that something was taken.
-    pub(super) fn taken(&mut self) {
+    pub(crate) fn taken(&mut self) {
         self.spoke = Instant::now();
         self.stuck = None;
     }
 
     /// Notes that something waits to be taken.
-    pub(super) fn waits(&mut self) {
+    pub(crate) fn waits(&mut self) {
         let since = *self.stuck.get_or_insert_with(Instant::now);
         if self.stuck_at.is_none() {
             self.appoint_stuck(since);
@@ -50,7 +50,7 @@ impl Timing {
     }
 
     /// Whether nothing has been taken for too long.
-    pub(super) fn is_stalled(&mut self) -> bool {
+    pub(crate) fn is_stalled(&mut self) -> bool {
         let Some(at) = self.stuck_at.filter(|at| *at <= Instant::now()) else { return false };
         self.stuck_at = None;
         match self.stuck {
@@ -64,7 +64,7 @@ impl Timing {
     }
 
     /// Whether it has been silent for so long that a sign of life is due. It is asked whenever the bell rings for time.
-    pub(super) fn is_silent(&mut self) -> bool {
+    pub(crate) fn is_silent(&mut self) -> bool {
         let now = Instant::now();
         if now < self.listen_at {
             return false;
