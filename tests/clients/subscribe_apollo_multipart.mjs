@@ -31,18 +31,22 @@ const isRefusal = (error) => CombinedGraphQLErrors.is(error) || CombinedProtocol
 
 function receive() {
   return new Promise((resolve, reject) => {
+    let broken = false
     const running = client.subscribe({ query, variables: { channel, after }, fetchPolicy: 'no-cache' }).subscribe({
       next({ data, error }) {
-        if (error) return isRefusal(error) ? fail(error) : reject(error)
+        if (error) {
+          if (isRefusal(error)) fail(error)
+          broken = true
+          return reject(error)
+        }
         after = data.events.cursor
         print({ event: data.events })
         if (++received !== count) return
         running.unsubscribe()
         resolve()
       },
-      error: (error) => (isRefusal(error) ? fail(error) : reject(error)),
-      // Also after an error, which has been told then.
-      complete: () => reject(new Error('the subscription is complete')),
+      // It completes also what has just failed.
+      complete: () => broken || fail(new Error('the subscription is complete')),
     })
   })
 }

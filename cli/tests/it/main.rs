@@ -21,4 +21,5 @@ mod place;
 mod poison;
 mod program;
 mod resume;
+mod streams;
 mod surface;
