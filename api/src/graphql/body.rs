@@ -5,17 +5,15 @@
 
 use std::fmt;
 
-use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
-use axum::response::IntoResponse;
-use nuncio_model::Code;
 use serde::Deserializer;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::request::Incoming;
+use crate::body::Payload;
 use crate::error::ApiError;
 
 /// The one media type of a body.
@@ -37,14 +35,7 @@ impl Posted {
     /// `INVALID_REQUEST`, or `TOO_LARGE`, with the status that HTTP has for it.
     pub(super) async fn read(request: Request, most_in_batch: usize) -> Result<Self, ApiError> {
         check_media_type(request.headers())?;
-        let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
-            match rejection.into_response().status() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    ApiError::new(Code::TooLarge, "the request's body is too large")
-                }
-                status => ApiError::invalid("the request's body ended before its time").with_status(status),
-            }
-        })?;
+        let Payload(body) = Payload::from_request(request, &()).await?;
         Self::parse(&body, most_in_batch)
     }
 
