@@ -12,7 +12,13 @@ const query = gql`subscription Events($channel: String!, $after: Cursor) {
   events(channel: $channel, after: $after) { id channel type source sequence cursor data }
 }`
 
-const link = new HttpLink({ uri: `${api}/graphql`, headers: { Authorization: `Bearer ${token}` } })
+async function request(url, init) {
+  const answer = await fetch(url, init)
+  if (answer.ok) print({ connected: true })
+  return answer
+}
+
+const link = new HttpLink({ uri: `${api}/graphql`, headers: { Authorization: `Bearer ${token}` }, fetch: request })
 const client = new ApolloClient({ link, cache: new InMemoryCache() })
 
 function fail(error) {

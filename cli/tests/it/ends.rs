@@ -107,7 +107,7 @@ async fn a_client_that_took_nothing_for_too_long_comes_back_to_all_of_it() {
     command.arg("all").env("NUNCIO_STALLED_SECONDS", "1");
     let node = Node::start("nuncio all", command).await;
     let tenant = place.make_project(&node, "shop").await;
-    let proxy = Proxy::start(node.api.url.trim_start_matches("http://")).await.expect("a port");
+    let proxy = Proxy::start(node.address()).await.expect("a port");
     let start = node.api.cursor(&tenant).await;
     let options = json!({
         "api": format!("http://{}", proxy.address()), "token": tenant.key, "channel": "orders.*", "after": start,

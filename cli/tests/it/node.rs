@@ -27,6 +27,11 @@ impl Node {
         Self { program, api, ops: address("ops") }
     }
 
+    /// Where it listens to clients.
+    pub(crate) fn address(&self) -> &str {
+        self.api.url.trim_start_matches("http://")
+    }
+
     /// The value of a metric without labels; 0 where nothing was counted yet.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let answer = reqwest::get(format!("http://{}/metrics", self.ops)).await.expect("an answer");

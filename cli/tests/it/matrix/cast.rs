@@ -39,10 +39,10 @@ impl Kind {
         self
     }
 
-    /// Starts it at this node, after a cursor.
+    /// Starts it at the balancer before this node, after a cursor.
     pub(crate) fn start(&self, stage: &Stage, node: usize, after: &str) -> Program {
         let mut options = json!({
-            "api": stage.api(node).api.url, "token": stage.tenant.key, "channel": "load.*", "after": after, "count": 0,
+            "api": stage.balancer(node), "token": stage.tenant.key, "channel": "load.*", "after": after, "count": 0,
             "signing": stage.tenant.signing(), "chromium": chromium(),
         });
         if self.way == Way::Resume {
@@ -77,6 +77,9 @@ pub(crate) fn all() -> Vec<Kind> {
         let more = json!({ "transport": transport, "subprotocol": subprotocol });
         kind(name, "gql", "subscribe_gql.py", Cursor).with(more)
     };
+    let sse = |name, mode: &str| {
+        kind(name, "graphql-sse", "subscribe_graphql_sse.mjs", Cursor).with(json!({ "mode": mode }))
+    };
     vec![
         kind("graphql-ws", "graphql-ws", "subscribe_graphql_ws_resume.mjs", Resume),
         kind("graphql-ws, by cursor", "graphql-ws", "subscribe_graphql_ws.mjs", Cursor),
@@ -86,6 +89,9 @@ pub(crate) fn all() -> Vec<Kind> {
         gql("gql, websockets", "websockets", "graphql-transport-ws"),
         gql("gql, aiohttp", "aiohttp", "graphql-transport-ws"),
         gql("gql, websockets, legacy", "websockets", "graphql-ws"),
+        sse("graphql-sse, distinct", "distinct"),
+        sse("graphql-sse, single", "single"),
+        kind("Apollo Client, multipart", "@apollo/client", "subscribe_apollo_multipart.mjs", Cursor),
         kind("eventsource", "eventsource", "subscribe_eventsource.mjs", Cursor),
         chromium("Chromium's EventSource", "EventSource", Cursor),
         chromium("Chromium's WebSocket", "WebSocket", Resume),

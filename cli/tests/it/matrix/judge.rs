@@ -6,21 +6,17 @@ use tokio::time::Instant;
 
 use super::cast::Way;
 use super::listener::{Heard, Listener};
+use super::stage::{Fault, Outage};
 use crate::event::Event;
 
 /// A client that resumes may be given again what came within this time before its connection broke: pings follow data
 /// within a second, and their answers need a moment to be noted.
 const AGAIN: Duration = Duration::from_millis(1_500);
 
-/// How often a client is connected: at first, when its node was killed, and when it was drained. No other fault ends a
-/// connection.
-const CONNECTIONS: usize = 3;
-
 /// Checks that everything came in order, once, or again only where that is allowed. Gives the number of repeats.
-pub(crate) fn judge(listener: &Listener, log: &[Event]) -> usize {
+pub(crate) fn judge(listener: &Listener, outages: &[Outage], log: &[Event]) -> usize {
     let name = listener.kind.name;
-    let connections = listener.heard.iter().filter(|(_, heard)| matches!(heard, Heard::Connected)).count();
-    assert_eq!(connections, CONNECTIONS, "{name}: how often it was connected");
+    check_connections(listener, outages);
     let (mut next, mut repeats) = (0, 0);
     let mut came: Vec<Instant> = Vec::new();
     let mut broke = None;
@@ -42,6 +38,19 @@ pub(crate) fn judge(listener: &Listener, log: &[Event]) -> usize {
     }
     assert_eq!(next, log.len(), "{name} did not hear everything");
     repeats
+}
+
+/// A connection is made at first, and anew only after its node was killed or drained.
+fn check_connections(listener: &Listener, outages: &[Outage]) {
+    let made =
+        listener.heard.iter().filter(|(_, heard)| matches!(heard, Heard::Connected)).map(|(at, _)| *at);
+    let made: Vec<Instant> = made.collect();
+    let name = listener.kind.name;
+    assert!(made.len() > 1, "{name} tells of its connections");
+    for at in &made[1..] {
+        let cause = outages.iter().rev().find(|outage| outage.began <= *at).map(|outage| outage.fault);
+        assert!(cause.is_some_and(Fault::cuts_clients), "{name}: a new connection after {cause:?}");
+    }
 }
 
 /// Where the client goes on after it was cut off, which must be allowed to it.

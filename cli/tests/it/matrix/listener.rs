@@ -18,8 +18,6 @@ pub(crate) enum Heard {
 
 pub(crate) struct Listener {
     pub(crate) kind: Kind,
-    /// The api node that it listens to.
-    pub(crate) node: usize,
     program: Program,
     lines: usize,
     /// The version that it told, where it is no package.
@@ -30,7 +28,7 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) fn start(kind: Kind, stage: &Stage, node: usize, after: &str) -> Self {
         let program = kind.start(stage, node, after);
-        Self { kind, node, program, lines: 0, version: None, heard: Vec::new() }
+        Self { kind, program, lines: 0, version: None, heard: Vec::new() }
     }
 
     /// Waits until it has heard this event of a channel.

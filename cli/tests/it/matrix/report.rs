@@ -1,10 +1,11 @@
 //! The figures of a run, for whoever asks for them: one JSON object a line, in the test's output and in a file.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::listener::Listener;
@@ -13,13 +14,16 @@ use super::stage::Outage;
 /// Names the file that the figures are added to.
 const FILE: &str = "NUNCIO_TEST_FIGURES";
 
-/// Tells the figures of a client that has been judged.
+/// Tells the figures of a client that has been judged. Of two outages of a kind the longer times count.
 #[expect(clippy::print_stdout, reason = "a test speaks to whoever runs it with `--no-capture`")]
 pub(crate) fn report(listener: &Listener, outages: &[Outage], repeats: usize) {
+    let times: Vec<Instant> = listener.times().collect();
+    // While an api node is away the other answers, so that nobody waits for its return.
+    let waited_for = outages.iter().filter(|outage| !outage.fault.cuts_clients());
     let line = json!({
-        "client": listener.kind.name, "version": listener.version(), "events": listener.times().count(),
-        "repeats": repeats, "afterReturnMs": figures(listener, outages, after_return),
-        "silenceMs": figures(listener, outages, silence),
+        "client": listener.kind.name, "version": listener.version(), "events": times.len(), "repeats": repeats,
+        "afterReturnMs": longest(waited_for, |outage| after_return(&times, outage)),
+        "silenceMs": longest(outages.iter(), |outage| silence(&times, outage)),
     });
     println!("{line}");
     if let Some(file) = std::env::var_os(FILE) {
@@ -28,20 +32,17 @@ pub(crate) fn report(listener: &Listener, outages: &[Outage], repeats: usize) {
     }
 }
 
-/// A figure for each outage that this client could notice.
-fn figures(
-    listener: &Listener,
-    outages: &[Outage],
-    figure: fn(&[Instant], &Outage) -> Option<Duration>,
-) -> Value {
-    let mut figures = Map::new();
-    let times: Vec<Instant> = listener.times().collect();
-    let noticed = |outage: &&Outage| outage.node.is_none_or(|node| node == listener.node);
-    for outage in outages.iter().filter(noticed) {
-        let time = figure(&times, outage).map(|time| time.as_millis() as u64);
-        figures.insert(outage.fault.name().to_owned(), json!(time));
+/// The longest time for each kind of outage, in milliseconds.
+fn longest<'a>(
+    outages: impl Iterator<Item = &'a Outage>,
+    time: impl Fn(&Outage) -> Option<Duration>,
+) -> BTreeMap<&'static str, u128> {
+    let mut longest = BTreeMap::new();
+    for outage in outages {
+        let entry = longest.entry(outage.fault.name()).or_default();
+        *entry = time(outage).unwrap_or_default().as_millis().max(*entry);
     }
-    figures.into()
+    longest
 }
 
 /// From the server's return to the first event behind it.

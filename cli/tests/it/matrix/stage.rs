@@ -1,5 +1,9 @@
 //! Servers of a test's own, which it kills and starts again: PostgreSQL, RabbitMQ, two api nodes and two workers.
+//!
+//! Before the api nodes stand balancers, as in any place with two of them. Stock clients need one: graphql-ws comes back
+//! after a lost connection, but gives up where the next one is refused.
 
+use nuncio_devstack::testkit::Proxy;
 use nuncio_devstack::{Postgres, PostgresOptions, Rabbit, RabbitOptions};
 use rustix::process::Signal;
 use tokio::time::Instant;
@@ -12,36 +16,46 @@ use crate::program::Program;
 /// What happens to the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// One api node after the other is killed.
-    Api,
+    /// This api node is killed.
+    Api(usize),
     /// The worker that serves the project is killed; the other is there to take over.
     Worker,
     RabbitMq,
     PostgreSql,
-    /// One api node after the other is asked to stop, and started again when it has.
-    Drain,
+    /// This api node is asked to stop, and started again when it has.
+    Drain(usize),
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Api, Self::Worker, Self::RabbitMq, Self::PostgreSql, Self::Drain];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Api(0),
+        Self::Api(1),
+        Self::Worker,
+        Self::RabbitMq,
+        Self::PostgreSql,
+        Self::Drain(0),
+        Self::Drain(1),
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Api => "api",
+            Self::Api(_) => "api",
             Self::Worker => "worker",
             Self::RabbitMq => "rabbitmq",
             Self::PostgreSql => "postgresql",
-            Self::Drain => "drain",
+            Self::Drain(_) => "drain",
         }
+    }
+
+    /// Whether connections of clients end with it. While anything else is away, they wait.
+    pub(crate) fn cuts_clients(self) -> bool {
+        matches!(self, Self::Api(_) | Self::Drain(_))
     }
 }
 
 /// The time in which something was away.
 pub(crate) struct Outage {
     pub(crate) fault: Fault,
-    /// Which api node it was, where it was one: the clients of the other did not notice.
-    pub(crate) node: Option<usize>,
     /// When it was killed, or asked to stop.
     pub(crate) began: Instant,
     /// When it was ready again.
@@ -50,6 +64,7 @@ pub(crate) struct Outage {
 
 /// The servers. Fields are dropped in this order.
 pub(crate) struct Stage {
+    balancers: [Proxy; 2],
     apis: Vec<Node>,
     workers: Vec<Node>,
     pub(crate) tenant: Tenant,
@@ -75,7 +90,13 @@ impl Stage {
         let tenant = place.make_project(&api, "shop").await;
         let (apis, workers) = (vec![api, other_api], vec![worker, other_worker]);
         place.let_pages_in(&apis, &tenant).await;
-        Self { apis, workers, tenant, place, rabbit, postgres }
+        let balancers = [balancer(&apis[0], &apis[1]).await, balancer(&apis[1], &apis[0]).await];
+        Self { balancers, apis, workers, tenant, place, rabbit, postgres }
+    }
+
+    /// Where clients reach an api node, or while it is away the other.
+    pub(crate) fn balancer(&self, node: usize) -> String {
+        format!("http://{}", self.balancers[node].address())
     }
 
     pub(crate) fn api(&self, node: usize) -> &Node {
@@ -91,52 +112,42 @@ impl Stage {
     }
 
     /// Lets this happen, and waits until all is there again.
-    pub(crate) async fn suffer(&mut self, fault: Fault) -> Vec<Outage> {
+    pub(crate) async fn suffer(&mut self, fault: Fault) -> Outage {
+        let began = Instant::now();
         match fault {
-            Fault::Api | Fault::Drain => {
-                vec![self.replace_api(fault, 0).await, self.replace_api(fault, 1).await]
-            }
-            Fault::Worker => vec![self.kill_worker().await],
-            Fault::RabbitMq => {
-                let began = Instant::now();
-                self.rabbit.restart().await.expect("RabbitMQ comes back");
-                vec![Outage { fault, node: None, began, returned: Instant::now() }]
-            }
-            Fault::PostgreSql => {
-                let began = Instant::now();
-                self.postgres.restart().await.expect("PostgreSQL comes back");
-                vec![Outage { fault, node: None, began, returned: Instant::now() }]
-            }
+            Fault::Api(node) | Fault::Drain(node) => self.replace_api(fault, node).await,
+            Fault::Worker => self.replace_worker().await,
+            Fault::RabbitMq => self.rabbit.restart().await.expect("RabbitMQ comes back"),
+            Fault::PostgreSql => self.postgres.restart().await.expect("PostgreSQL comes back"),
         }
+        Outage { fault, began, returned: Instant::now() }
     }
 
     /// Another node at the address of one that ends.
-    async fn replace_api(&mut self, fault: Fault, node: usize) -> Outage {
+    async fn replace_api(&mut self, fault: Fault, node: usize) {
         let mut old = self.apis.remove(node);
         let mut new = self.place.nuncio();
-        new.arg("api").env("NUNCIO_LISTEN", old.api.url.trim_start_matches("http://"));
-        let began = Instant::now();
-        if fault == Fault::Drain {
+        new.arg("api").env("NUNCIO_LISTEN", old.address());
+        if let Fault::Drain(_) = fault {
             old.program.signal(Signal::TERM);
             assert_eq!(old.program.code().await, 0, "a drained node ends well");
         } else {
             old.program.kill().await;
         }
-        let name = format!("nuncio api, number {node}, after {}", fault.name());
-        self.apis.insert(node, Node::start(&name, new).await);
-        Outage { fault, node: Some(node), began, returned: Instant::now() }
+        self.apis.insert(node, Node::start(&format!("nuncio api, after {fault:?}"), new).await);
     }
 
-    async fn kill_worker(&mut self) -> Outage {
+    async fn replace_worker(&mut self) {
         let mut ingested = Vec::new();
         for worker in &self.workers {
             ingested.push(worker.metric("nuncio_ingested_total").await > 0.0);
         }
         let serving = ingested.iter().position(|any| *any).expect("a worker that has taken events");
-        let dead = self.workers.remove(serving);
-        let began = Instant::now();
-        dead.program.kill().await;
+        self.workers.remove(serving).program.kill().await;
         self.workers.push(self.place.start("worker").await);
-        Outage { fault: Fault::Worker, node: None, began, returned: Instant::now() }
     }
+}
+
+async fn balancer(first: &Node, then: &Node) -> Proxy {
+    Proxy::balance(&[first.address(), then.address()]).await.expect("a port")
 }

@@ -20,7 +20,7 @@ struct Rule {
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    target: String,
+    targets: Vec<String>,
     rule: watch::Sender<Rule>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -28,11 +28,17 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy in front of `target` (`host:port`).
     pub async fn start(target: &str) -> io::Result<Self> {
+        Self::balance(&[target]).await
+    }
+
+    /// Starts a proxy in front of several servers, which leads each connection to the first of them that takes it.
+    pub async fn balance(targets: &[&str]) -> io::Result<Self> {
+        let targets: Vec<String> = targets.iter().map(|target| (*target).to_owned()).collect();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let rule = watch::Sender::new(Rule::default());
-        let acceptor = Some(tokio::spawn(accept(listener, target.to_owned(), rule.subscribe())));
-        Ok(Self { address, target: target.to_owned(), rule, acceptor })
+        let acceptor = Some(tokio::spawn(accept(listener, targets.clone(), rule.subscribe())));
+        Ok(Self { address, targets, rule, acceptor })
     }
 
     /// `host:port` of the proxy.
@@ -40,9 +46,10 @@ impl Proxy {
         self.address.to_string()
     }
 
-    /// The URL with the target's address replaced by the proxy's.
+    /// The URL with a target's address replaced by the proxy's.
     pub fn rewrite(&self, url: &str) -> String {
-        url.replacen(&self.target, &self.address(), 1)
+        let target = self.targets.iter().find(|target| url.contains(target.as_str()));
+        target.map_or_else(|| url.to_owned(), |target| url.replacen(target, &self.address(), 1))
     }
 
     /// Ends all connections. New ones are taken.
@@ -73,7 +80,7 @@ impl Proxy {
     pub async fn accept(&mut self) -> io::Result<()> {
         if self.acceptor.is_none() {
             let listener = TcpListener::bind(self.address).await?;
-            self.acceptor = Some(tokio::spawn(accept(listener, self.target.clone(), self.rule.subscribe())));
+            self.acceptor = Some(tokio::spawn(accept(listener, self.targets.clone(), self.rule.subscribe())));
         }
         Ok(())
     }
@@ -88,17 +95,28 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: String, rule: watch::Receiver<Rule>) {
+async fn accept(listener: TcpListener, targets: Vec<String>, rule: watch::Receiver<Rule>) {
     while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(connection(client, target.clone(), rule.clone()));
+        tokio::spawn(connection(client, targets.clone(), rule.clone()));
     }
 }
 
-async fn connection(client: TcpStream, target: String, rule: watch::Receiver<Rule>) {
+async fn first_of(targets: Vec<String>) -> io::Result<TcpStream> {
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for target in targets {
+        match TcpStream::connect(&target).await {
+            Ok(server) => return Ok(server),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+async fn connection(client: TcpStream, targets: Vec<String>, rule: watch::Receiver<Rule>) {
     let cuts = rule.borrow().cuts;
     let mut cut = rule.clone();
     let joined = async {
-        let server = TcpStream::connect(&target).await?;
+        let server = first_of(targets).await?;
         let _best_effort = (client.set_nodelay(true), server.set_nodelay(true));
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
