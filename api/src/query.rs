@@ -63,6 +63,21 @@ impl Reading {
         if error.fields.is_empty() { Ok(reading) } else { Err(error) }
     }
 
+    /// Refuses what a stream has no use for: left alone, it would silently do nothing.
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST` with an entry per parameter.
+    pub(crate) fn check_for_stream(&self) -> Result<(), ApiError> {
+        let pages = [
+            ("before", self.before.is_some()),
+            ("first", self.first.is_some()),
+            ("wait", self.wait.is_some()),
+        ];
+        let error = ApiError::invalid("a stream goes on for good; these parameters are for pages");
+        let given = pages.into_iter().filter(|(_, given)| *given);
+        given.fold(error, |error, (name, _)| error.field(name, "does not go with a stream")).if_any_field()
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "channel" => self.channels.push(value.to_owned()),

@@ -76,6 +76,7 @@ pub(crate) fn open(
     mut reading: Reading,
     patterns: Vec<Pattern>,
 ) -> Result<Response, ApiError> {
+    reading.check_for_stream()?;
     for pattern in &patterns {
         auth::require_pattern(identity, Action::Subscribe, pattern)?;
     }

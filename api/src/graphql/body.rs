@@ -5,17 +5,15 @@
 
 use std::fmt;
 
-use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
-use axum::response::IntoResponse;
-use nuncio_model::Code;
 use serde::Deserializer;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::request::Incoming;
+use crate::body::Payload;
 use crate::error::ApiError;
 
 /// The one media type of a body.
@@ -37,14 +35,7 @@ impl Posted {
     /// `INVALID_REQUEST`, or `TOO_LARGE`, with the status that HTTP has for it.
     pub(super) async fn read(request: Request, most_in_batch: usize) -> Result<Self, ApiError> {
         check_media_type(request.headers())?;
-        let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
-            match rejection.into_response().status() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    ApiError::new(Code::TooLarge, "the request's body is too large")
-                }
-                status => ApiError::invalid("the request's body ended before its time").with_status(status),
-            }
-        })?;
+        let Payload(body) = Payload::from_request(request, &()).await?;
         Self::parse(&body, most_in_batch)
     }
 
@@ -124,10 +115,9 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     if !parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case(JSON)) {
         return unsupported("send the request as Content-Type: application/json");
     }
-    let mut charsets = parts.filter_map(|part| part.split_once('=')).filter_map(|(name, value)| {
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
-    });
-    if !charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8")) {
+    let parameters = parts.filter_map(|part| part.split_once('='));
+    let mut charsets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    if !charsets.all(|(_, charset)| charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")) {
         return unsupported("send the request in UTF-8");
     }
     // A few kilobytes can become gigabytes.
@@ -184,7 +174,7 @@ mod tests {
     #[test]
     fn a_batch_has_a_limit_that_is_told() {
         let refused = |body: &str, most| Posted::parse(body.as_bytes(), most).expect_err(body).detail;
-        let ten = format!("[{}]", vec![r#"{"query":"{a}"}"#; 10].join(","));
+        let ten = format!("[{}]", [r#"{"query":"{a}"}"#; 10].join(","));
         assert!(matches!(Posted::parse(ten.as_bytes(), 10), Ok(Posted::Batch(all)) if all.len() == 10));
         assert!(refused(&ten, 9).starts_with("the batch has 10 operations; this server takes 1 to 9 "));
         assert!(refused(&ten, 0).starts_with("this server takes one operation per request"));

@@ -191,8 +191,8 @@ impl<'a> Walk<'a> {
             Literal::Null => return Some(Ok(())),
             _ => return None,
         };
-        let known = members.iter().filter_map(|(name, value)| Some((places.get(name)?, value)));
-        Some(known.map(|(wanted, value)| self.value(&wanted.kind, wanted.has_default, value)).collect())
+        let mut known = members.iter().filter_map(|(name, value)| Some((places.get(name)?, value)));
+        Some(known.try_for_each(|(wanted, value)| self.value(&wanted.kind, wanted.has_default, value)))
     }
 
     fn variable(&self, wanted: &Type, has_default: bool, name: &Name) -> Result<(), ApiError> {

@@ -110,3 +110,110 @@ async fn a_long_poll_answers_as_soon_as_there_is_something() {
         tokio::time::timeout(Duration::from_secs(10), node.get(&path, &tenant.key)).await.expect("at once");
     assert_eq!(empty.expect(200)["events"], json!([]));
 }
+
+#[tokio::test]
+async fn a_page_is_read_in_one_direction_from_one_place() {
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    let cursors = node.publish(&tenant, "orders", 0..10).await;
+    let get = async |query: &str| node.get(&format!("/v1/channels/orders/events?{query}"), &tenant.key).await;
+    let (second, eighth) = (&cursors[1], &cursors[7]);
+    for (query, expected, has_more) in [
+        (String::new(), (0..10).collect::<Vec<_>>(), false),
+        ("first=3".to_owned(), vec![0, 1, 2], true),
+        ("last=3".to_owned(), vec![7, 8, 9], true),
+        (format!("after={second}&first=2"), vec![2, 3], true),
+        (format!("after={second}&first=8"), (2..10).collect(), false),
+        (format!("before={eighth}&last=2"), vec![5, 6], true),
+        (format!("before={eighth}&first=2"), vec![5, 6], true),
+        (format!("before={second}"), vec![0], false),
+        (format!("after={}", cursors[9]), vec![], false),
+        ("since=2020-01-01T00:00:00Z&first=2".to_owned(), vec![0, 1], true),
+        ("since=2100-01-01T00:00:00Z".to_owned(), vec![], false),
+        ("since=2020-01-01T00:00:00Z&wait=30&first=1".to_owned(), vec![0], true),
+    ] {
+        let page = get(&query).await.expect(200);
+        assert_eq!((numbers(&page), &page["hasMore"]), (expected, &json!(has_more)), "{query}");
+    }
+    for query in [
+        format!("after={second}&before={eighth}"),
+        format!("after={second}&last=2"),
+        format!("after={second}&since=2020-01-01T00:00:00Z"),
+        format!("before={eighth}&wait=1"),
+        format!("before={eighth}&since=2020-01-01T00:00:00Z"),
+        "last=2&first=2".to_owned(),
+        "last=2&wait=1".to_owned(),
+        "first=0".to_owned(),
+        "last=0".to_owned(),
+        "first=1001".to_owned(),
+        "wait=61".to_owned(),
+        "wait=-1".to_owned(),
+        "since=now".to_owned(),
+        "first=1&first=2".to_owned(),
+    ] {
+        get(&query).await.expect_problem(400, "INVALID_REQUEST");
+    }
+}
+
+/// An expired cursor is never ignored; without one a page shows what there is.
+#[tokio::test]
+async fn a_hole_is_announced_when_reading_on() {
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    let cursors = node.publish(&tenant, "orders", 0..10).await;
+    let trim = "update channels set trimmed_sequence = 6, trimmed_position = 6 where name = 'orders'";
+    node.database.run(trim).await.expect("trimmed");
+    for pattern in ["orders", "%23"] {
+        let get = async |query: &str| {
+            node.get(&format!("/v1/channels/{pattern}/events?{query}"), &tenant.key).await
+        };
+        let expired = get(&format!("after={}", cursors[2])).await.expect_problem(410, "CURSOR_EXPIRED");
+        assert_eq!((&expired["oldest"], &expired["newest"]), (&json!(cursors[5]), &json!(cursors[9])));
+        let waiting = get(&format!("wait=20&after={}", cursors[2])).await;
+        waiting.expect_problem(410, "CURSOR_EXPIRED");
+        assert_eq!(numbers(&get(&format!("after={}", cursors[5])).await.expect(200)), [6, 7, 8, 9]);
+        assert_eq!(numbers(&get("").await.expect(200)), [6, 7, 8, 9]);
+        let back = get(&format!("before={}&last=9", cursors[8])).await.expect(200);
+        assert_eq!((numbers(&back), &back["hasMore"]), (vec![6, 7], &json!(false)));
+    }
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_at_once_and_empty_when_its_node_drains() {
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    let project = node.project(&tenant.name).id;
+    let cursors = node.publish(&tenant, "orders", 0..1).await;
+    let path = format!("/v1/channels/orders/events?wait=60&after={}", cursors[0]);
+    let begin = std::time::Instant::now();
+    let (page, ()) = tokio::join!(node.get(&path, &tenant.key), async {
+        node.until_listeners(project, "orders", 1).await;
+        node.app.drain.cancel();
+    });
+    let page = page.expect(200);
+    assert_eq!(
+        (&page["events"], &page["cursor"], &page["hasMore"]),
+        (&json!([]), &json!(cursors[0]), &json!(false))
+    );
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
+/// Ten thousand events of other channels lie between: a page of a pattern may be empty, and still moves its reader on.
+#[tokio::test]
+async fn a_long_poll_over_a_rare_pattern_passes_what_is_not_for_it() {
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    let start = node.publish(&tenant, "orders.eu", 0..1).await;
+    for first in (0..6_000).step_by(1_000) {
+        node.publish(&tenant, "noise", first..first + 1_000).await;
+    }
+    node.publish(&tenant, "orders.us", 7..8).await;
+    let path = format!("/v1/channels/orders.%23/events?wait=20&after={}", start[0]);
+    let page = node.get(&path, &tenant.key).await.expect(200);
+    assert_eq!(numbers(&page), [7]);
+    let path = format!("/v1/channels/orders.%23/events?after={}", start[0]);
+    let page = node.get(&path, &tenant.key).await.expect(200);
+    assert_eq!((numbers(&page), &page["hasMore"]), (vec![], &json!(true)));
+    let path = format!("/v1/channels/orders.%23/events?after={}", page["cursor"].as_str().expect("a cursor"));
+    assert_eq!(numbers(&node.get(&path, &tenant.key).await.expect(200)), [7]);
+}

@@ -27,6 +27,8 @@ mod socket_legacy;
 mod socket_raw;
 mod socket_rules;
 mod sse;
+mod sse_kit;
+mod sse_places;
 mod sse_socket;
 mod storm;
 mod streams_kit;

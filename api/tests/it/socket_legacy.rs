@@ -234,12 +234,12 @@ async fn both_subprotocols_share_one_execution() {
 }
 
 #[tokio::test]
-async fn the_modern_subprotocol_wins_and_the_legacy_one_can_be_turned_off() {
+async fn the_client_chooses_and_the_legacy_subprotocol_can_be_turned_off() {
     let node = Node::start().await;
     for (offered, chosen) in [
         ("graphql-ws", Some("graphql-ws")),
         ("graphql-transport-ws, graphql-ws", Some("graphql-transport-ws")),
-        ("graphql-ws,graphql-transport-ws", Some("graphql-transport-ws")),
+        ("graphql-ws,graphql-transport-ws", Some("graphql-ws")),
         ("soap, graphql-ws", Some("graphql-ws")),
         ("", None),
     ] {

@@ -107,6 +107,10 @@ const OPEN: &str = "
             and made_at > now() - make_interval(secs => $4) returning 1)
     select exists (select from found), exists (select from opened)";
 
+const KNOWN: &str = "
+    select exists (select 1 from reservations where key = $2 and project_id = $1 and owner = $3
+        and (holder is not null or made_at > now() - make_interval(secs => $4)))";
+
 /// The count may be passed by as many as are added at the same moment.
 const ADD: &str = "
     with stream as (
@@ -185,6 +189,15 @@ impl Store {
             (true, false) => Opened::Before,
             (false, false) => Opened::Unknown,
         })
+    }
+
+    /// Whether there is such a reservation, and it is whoever's who asks.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked.
+    pub async fn has_stream(&self, project: ProjectId, ticket: Ticket<'_>) -> Result<bool> {
+        let query = sqlx::query_scalar(KNOWN).bind(project.0).bind(ticket.key.0).bind(owner(ticket));
+        Ok(query.bind(WAIT.as_secs_f64()).fetch_one(&self.append).await?)
     }
 
     /// Asks for an operation on the stream, which need not be open yet.

@@ -37,23 +37,14 @@ pub(super) enum Verb {
 }
 
 impl Dialect {
-    /// What to speak with a client that offers these subprotocols, if it speaks any of ours.
+    /// What to speak with a client that offers these subprotocols: the first of them that is ours, if any is.
     ///
-    /// The modern one wins in whichever order they stand. The order tells what the client prefers (RFC 6455, section
-    /// 4.1), and the choice is the server's: whoever offers both speaks both, libraries that do so put the old one first
-    /// by habit, and only the modern one has pongs and close codes that its clients act on. The author of the modern
-    /// one has servers of both choose like this.
-    pub(super) fn choose<'a>(offered: impl Iterator<Item = &'a str>, legacy: bool) -> Option<Self> {
-        let mut chosen = None;
-        for name in offered {
-            if name == Self::Modern.subprotocol() {
-                return Some(Self::Modern);
-            }
-            if legacy && name == Self::Legacy.subprotocol() {
-                chosen = Some(Self::Legacy);
-            }
-        }
-        chosen
+    /// They stand in the client's order of preference (RFC 6455, section 4.1). There are clients that offer both, the
+    /// legacy one first, and speak that one even if the other was chosen: gql for Python does so, as it looks for the
+    /// answer's header in one writing alone.
+    pub(super) fn choose<'a>(mut offered: impl Iterator<Item = &'a str>, legacy: bool) -> Option<Self> {
+        let ours: &[Self] = if legacy { &[Self::Modern, Self::Legacy] } else { &[Self::Modern] };
+        offered.find_map(|name| ours.iter().copied().find(|dialect| dialect.subprotocol() == name))
     }
 
     /// Its name in `Sec-WebSocket-Protocol`, which is compared exactly: clients refuse another writing than theirs.
@@ -131,13 +122,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_modern_subprotocol_wins_and_names_are_exact() {
+    fn the_client_s_order_decides_and_names_are_exact() {
         let choose = |offered: &[&str], legacy| Dialect::choose(offered.iter().copied(), legacy);
         let (modern, legacy) = ("graphql-transport-ws", "graphql-ws");
         assert_eq!(choose(&[modern], true), Some(Dialect::Modern));
         assert_eq!(choose(&["soap", legacy], true), Some(Dialect::Legacy));
         assert_eq!(choose(&[modern, legacy], true), Some(Dialect::Modern));
-        assert_eq!(choose(&[legacy, modern], true), Some(Dialect::Modern));
+        assert_eq!(choose(&[legacy, modern], true), Some(Dialect::Legacy));
         assert_eq!(choose(&[legacy, modern], false), Some(Dialect::Modern));
         assert_eq!(choose(&[legacy], false), None);
         assert_eq!(choose(&["GraphQL-Transport-WS", "graphql-ws2", ""], true), None);

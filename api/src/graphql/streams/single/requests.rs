@@ -22,7 +22,7 @@ use super::super::super::http::Endpoint;
 use super::super::super::request::{self, Incoming};
 use super::super::connection::{First, Session};
 use super::super::dialect::Dialect;
-use super::Single;
+use super::{Holding, Single};
 use crate::app::App;
 use crate::auth::{Caller, StreamCaller};
 use crate::cors::check_origin;
@@ -93,25 +93,35 @@ pub(in crate::graphql) async fn open(
         }
         let owner = owner_of(&identity);
         let ticket = ticket(token, &owner)?;
-        let open_already = || ApiError::new(Code::Conflict, "the stream of this reservation is open already");
-        let holding = single.desk.hold(ticket.key).ok_or_else(open_already)?;
-        match endpoint.app.store.open_stream(identity.project, ticket, single.desk.name()).await? {
-            Opened::Now => {}
-            Opened::Before => {
-                holding.disown();
-                return Err(open_already());
-            }
-            Opened::Unknown => {
-                holding.disown();
-                return Err(unknown());
-            }
-        }
+        let holding = occupy(&endpoint.app, single, &identity, ticket).await?;
         single.desk.poke();
         let (framing, dialect, first) = (exit.framing, Dialect::Single, First::Nothing(holding));
         Ok(super::super::begin(exit, Session { endpoint, identity, dialect, framing, first }))
     };
     let accept = Accept::of(&HeaderMap::new());
     answer.await.unwrap_or_else(|error| answer::write(Err(error), &accept))
+}
+
+/// Opens the stream for this node, if nobody has it open.
+async fn occupy(
+    app: &App,
+    single: &Single,
+    identity: &Identity,
+    ticket: Ticket<'_>,
+) -> Result<Holding, ApiError> {
+    let open_already = || ApiError::new(Code::Conflict, "the stream of this reservation is open already");
+    let Some(holding) = single.desk.hold(ticket.key) else {
+        // By whom is for its owner alone to know.
+        let is_theirs = app.store.has_stream(identity.project, ticket).await?;
+        return Err(if is_theirs { open_already() } else { unknown() });
+    };
+    let refusal = match app.store.open_stream(identity.project, ticket, single.desk.name()).await? {
+        Opened::Now => return Ok(holding),
+        Opened::Before => open_already(),
+        Opened::Unknown => unknown(),
+    };
+    holding.disown();
+    Err(refusal)
 }
 
 /// `POST /graphql` with a token, or GET of a client that accepts no stream: starts an operation, here or at the node
