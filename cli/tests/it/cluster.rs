@@ -2,7 +2,7 @@
 
 use crate::clients::{Subscriber, member, received, run};
 use crate::event::assert_complete;
-use crate::node::Node;
+use crate::node::{Node, serving};
 use crate::place::{Place, Tenant};
 use crate::program::{Program, eventually};
 
@@ -23,7 +23,8 @@ async fn join(node: &Node, tenant: &Tenant, start: &str) -> Vec<Program> {
 async fn what_is_published_at_one_node_arrives_at_all() {
     let place = Place::new().await;
     let (first, second) = tokio::join!(place.start("api"), place.start("api"));
-    let (worker, other_worker) = tokio::join!(place.start("worker"), place.start("worker"));
+    let workers = tokio::join!(place.start("worker"), place.start("worker"));
+    let mut workers = vec![workers.0, workers.1];
     let mut alone = place.nuncio();
     alone.arg("api").env_remove("AMQP_URL");
     let alone = Node::start("nuncio api, without a broker", alone).await;
@@ -50,8 +51,12 @@ async fn what_is_published_at_one_node_arrives_at_all() {
         }
     }
     run("publish_pika.py", &place.publisher(&tenant, "orders.pika", COUNT)).succeed().await;
+    eventually("the first messages to be stored", async || {
+        second.api.history(&tenant, "orders.pika", Some(&start)).await.len() as u64 >= COUNT
+    })
+    .await;
     // A worker that dies is replaced by the other, and the queue is not left alone.
-    worker.program.kill().await;
+    workers.remove(serving(&workers).await).program.kill().await;
     run("publish_pika.py", &place.publisher(&tenant, "orders.late", COUNT)).succeed().await;
 
     let total = usize::try_from(COUNT * 5 + 1).expect("a small number");
@@ -65,5 +70,4 @@ async fn what_is_published_at_one_node_arrives_at_all() {
         eventually("all events to arrive", async || received(subscriber).len() >= total).await;
         crate::event::assert_same("a subscriber", &received(subscriber), &log);
     }
-    drop(other_worker);
 }

@@ -137,11 +137,15 @@ async fn a_client_that_took_nothing_for_too_long_comes_back_to_all_of_it() {
     assert_eq!(told(&client, "connected").len(), 2);
 }
 
+/// `NUNCIO_MAX_CONNECTIONS_PER_ADDRESS`. The test itself takes up to three, so that those who are let in first leave
+/// room for all who are not.
+const SEATS: usize = 8;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_finds_no_room_comes_back_until_there_is_some() {
     let place = Place::new().await;
     let mut command = place.nuncio();
-    command.arg("all").env("NUNCIO_MAX_CONNECTIONS_PER_ADDRESS", "5");
+    command.arg("all").env("NUNCIO_MAX_CONNECTIONS_PER_ADDRESS", SEATS.to_string());
     let nodes = vec![Node::start("nuncio all", command).await];
     let tenant = place.make_project(&nodes[0], "shop").await;
     place.let_pages_in(&nodes, &tenant).await;
@@ -151,7 +155,7 @@ async fn whoever_finds_no_room_comes_back_until_there_is_some() {
     let start = |script, id: usize| {
         start_one(script, &nodes[0], &tenant, &start, &json!({ "resume": id.to_string() }))
     };
-    let mut clients: Vec<Program> = (1..=6).map(|id| start(SCRIPTS[0], id)).collect();
+    let mut clients: Vec<Program> = (0..=SEATS).map(|id| start(SCRIPTS[0], id)).collect();
     for client in &mut clients {
         let answer = |line: &str| member("connected")(line).or(member("closed")(line));
         client.out.find("to be let in or not", answer).await;
@@ -159,7 +163,7 @@ async fn whoever_finds_no_room_comes_back_until_there_is_some() {
     let (mut refused, seated): (Vec<_>, Vec<_>) =
         clients.into_iter().partition(|client| !told(client, "closed").is_empty());
     assert!(!refused.is_empty() && !seated.is_empty());
-    refused.push(start(SCRIPTS[1], 7));
+    refused.push(start(SCRIPTS[1], SEATS + 1));
     for client in &mut refused {
         assert_eq!(client.out.find("the refusal", member("closed")).await, 1013);
     }

@@ -41,6 +41,16 @@ impl Node {
     }
 }
 
+/// Which of the workers takes the events of a place's only project; some must have been stored.
+pub(crate) async fn serving(workers: &[Node]) -> usize {
+    for (which, worker) in workers.iter().enumerate() {
+        if worker.metric("nuncio_ingested_total").await > 0.0 {
+            return which;
+        }
+    }
+    panic!("no worker has taken any event");
+}
+
 /// The fields of a log line with this message.
 fn logged(line: &str, message: &str) -> Option<Value> {
     let line: Value = serde_json::from_str(line).ok()?;

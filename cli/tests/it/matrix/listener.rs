@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::program::Program;
 
 /// Something that a client told.
+#[derive(Clone, Debug)]
 pub(crate) enum Heard {
     Connected,
     /// The connection was lost, or could not be made.

@@ -56,7 +56,8 @@ async fn every_client_hears_everything_through_the_crash_of_every_server() {
     assert_complete(&log, "load.steady", Fault::ALL.len() as u64 * EACH);
     for listener in &mut listeners {
         listener.until("load.last", 1).await;
-        let repeats = judge::judge(listener, &outages, &log);
+        let repeats = judge::judge(listener.kind.way, &listener.heard, &outages, &log);
+        let repeats = repeats.unwrap_or_else(|wrong| panic!("{}: {wrong}", listener.kind.name));
         report::report(listener, &outages, repeats);
     }
 }

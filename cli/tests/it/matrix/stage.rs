@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use crate::clients::run;
-use crate::node::Node;
+use crate::node::{Node, serving};
 use crate::place::{Place, Tenant};
 use crate::program::Program;
 
@@ -138,11 +138,7 @@ impl Stage {
     }
 
     async fn replace_worker(&mut self) {
-        let mut ingested = Vec::new();
-        for worker in &self.workers {
-            ingested.push(worker.metric("nuncio_ingested_total").await > 0.0);
-        }
-        let serving = ingested.iter().position(|any| *any).expect("a worker that has taken events");
+        let serving = serving(&self.workers).await;
         self.workers.remove(serving).program.kill().await;
         self.workers.push(self.place.start("worker").await);
     }
