@@ -15,6 +15,7 @@ use nuncio_model::Identity;
 use super::accept::Accept;
 use super::answer::{self, Answer};
 use super::body::Posted;
+use super::completion::Completion;
 use super::fanout::Documents;
 use super::request::{self, Incoming};
 use super::schema::{Request as Asking, Schema};
@@ -132,7 +133,10 @@ impl Endpoint {
             }
             _ => {}
         }
-        Ok(self.schema.execute(request).await)
+        let completion = Completion::of(&request, &self.documents);
+        let mut response = self.schema.execute(request).await;
+        completion.complete(&mut response);
+        Ok(response)
     }
 }
 

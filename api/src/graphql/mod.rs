@@ -6,6 +6,7 @@
 mod accept;
 mod answer;
 mod body;
+mod completion;
 mod error;
 mod fanout;
 mod graphiql;

@@ -29,7 +29,7 @@ pub(super) type Places = HashMap<Name, Wanted>;
 #[derive(Debug)]
 pub(super) struct Positions {
     /// Of the fields of each type: what they give, and their arguments.
-    fields: HashMap<Name, HashMap<Name, (Name, Places)>>,
+    fields: HashMap<Name, HashMap<Name, (Type, Places)>>,
     inputs: HashMap<Name, Places>,
     /// `Boolean!`
     condition: Wanted,
@@ -50,9 +50,8 @@ impl Positions {
             match definition.kind {
                 TypeKind::Object(object) => {
                     let fields = object.fields.into_iter().map(|field| field.node);
-                    let fields = fields.map(|field| {
-                        (field.name.node, (named(&field.ty.node).clone(), places(field.arguments)))
-                    });
+                    let fields =
+                        fields.map(|field| (field.name.node, (field.ty.node, places(field.arguments))));
                     positions.fields.insert(name, fields.collect());
                 }
                 TypeKind::InputObject(input) => {
@@ -67,6 +66,11 @@ impl Positions {
     /// The fields of an input object; none where the name is of another kind.
     pub(super) fn input(&self, name: &Name) -> Option<&Places> {
         self.inputs.get(name)
+    }
+
+    /// What a field of a type gives; none where the schema has no such field.
+    pub(super) fn gives(&self, of: &Name, field: &Name) -> Option<&Type> {
+        self.fields.get(of)?.get(field).map(|(gives, _)| gives)
     }
 
     /// Refuses an operation with a variable in a place that wants another type.
@@ -140,7 +144,7 @@ impl<'a> Walk<'a> {
                             self.value(&wanted.kind, wanted.has_default, &value.node)?;
                         }
                     }
-                    self.selection(gives, &field.selection_set.node)?;
+                    self.selection(named(gives), &field.selection_set.node)?;
                 }
                 Selection::InlineFragment(fragment) => {
                     let condition = fragment.node.type_condition.as_ref();

@@ -1,5 +1,7 @@
 //! GraphQL over HTTP to the letter: media types, statuses, headers, batches, and values of variables.
 
+use std::time::Duration;
+
 use nuncio_api::ApiSettings;
 use reqwest::header::{ACCEPT, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, Response};
@@ -247,4 +249,21 @@ async fn what_is_asked_twice_is_done_once() {
         .await;
     let channel = node.execute("{ channel(name: \"a\") { sequence } }").await;
     assert_eq!(channel["data"]["channel"]["sequence"], json!(1), "{answer}");
+}
+
+/// The library left out what failed, so that `data` had no such member, and was an empty object where it must be null.
+#[tokio::test]
+async fn what_failed_is_null_as_far_up_as_it_must_be() {
+    let node = Node::start().await;
+    let token = node.token(&["mine.#"], Duration::from_secs(60));
+    let ask = async |query: &str| {
+        let request = Client::new().post(node.url()).bearer_auth(&token).header(ACCEPT, NEW);
+        let (status, _, answer) = read(request.json(&json!({"query": query})).send().await.expect("an answer")).await;
+        assert_eq!((status, code(&answer)), (200, "FORBIDDEN"), "{answer}");
+        answer["data"].clone()
+    };
+    let nullable = "{ theirs: channel(name: \"theirs\") { name } mine: channel(name: \"mine.a\") { name } __typename }";
+    assert_eq!(ask(nullable).await.to_string(), r#"{"theirs":null,"mine":null,"__typename":"Query"}"#);
+    assert_eq!(ask("{ cursor history(channel: \"theirs\") { cursor } }").await, Value::Null);
+    assert_eq!(ask("mutation { publish(channel: \"mine.a\", event: {}) { id } }").await, Value::Null);
 }

@@ -10,6 +10,8 @@ use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{BoxStream, SelectAll, once};
 
+use super::super::completion::Completion;
+use super::super::fanout::Documents;
 use super::super::schema::{GapSlot, Schema};
 
 /// What an operation gave.
@@ -33,8 +35,15 @@ pub(in crate::graphql) struct Alone {
 
 impl Alone {
     /// Starts an operation; its id is not in use.
-    pub(in crate::graphql) fn start(&mut self, id: &str, schema: &Schema, request: Request, gap: GapSlot) {
+    pub(in crate::graphql) fn start(
+        &mut self,
+        id: &str,
+        (schema, documents): (&Schema, &Arc<Documents>),
+        request: Request,
+        gap: GapSlot,
+    ) {
         let id: Arc<str> = id.into();
+        let completion = Completion::of(&request, documents);
         let (handle, registration) = AbortHandle::new_pair();
         self.handles.insert(id.clone(), handle);
         let done = once({
@@ -43,7 +52,8 @@ impl Alone {
         });
         let responses =
             AssertUnwindSafe(schema.execute_stream(request)).catch_unwind().map(move |response| {
-                response.map_or(Output::Panicked, |response| {
+                response.map_or(Output::Panicked, |mut response| {
+                    completion.complete(&mut response);
                     Output::Response(id.clone(), Box::new(response), gap.clone())
                 })
             });
@@ -110,11 +120,11 @@ mod tests {
     #[tokio::test]
     async fn a_stopped_operation_gives_nothing_more() {
         let mut alone = Alone::default();
-        let schema = super::super::super::schema::build();
-        alone.start("1", &schema, Request::new("{ __typename }"), GapSlot::default());
+        let (schema, documents) = (super::super::super::schema::build(), Arc::default());
+        alone.start("1", (&schema, &documents), Request::new("{ __typename }"), GapSlot::default());
         alone.stop("1");
         assert!(poll_fn(|context| alone.poll_next(context)).now_or_never().is_none());
-        alone.start("1", &schema, Request::new("{ __typename }"), GapSlot::default());
+        alone.start("1", (&schema, &documents), Request::new("{ __typename }"), GapSlot::default());
         assert!(
             matches!(poll_fn(|context| alone.poll_next(context)).await, Output::Response(id, ..) if &*id == "1")
         );

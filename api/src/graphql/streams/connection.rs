@@ -327,7 +327,10 @@ impl Connection {
                 let head = self.dialect.head(id);
                 self.subscriptions.start((id, head), &self.endpoint, &self.identity, shared);
             }
-            Plan::Alone(request, gap) => self.alone.start(id, &self.endpoint.schema, *request, gap),
+            Plan::Alone(request, gap) => {
+                let with = (&self.endpoint.schema, &self.endpoint.documents);
+                self.alone.start(id, with, *request, gap);
+            }
         }
     }
 

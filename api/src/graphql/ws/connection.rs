@@ -320,7 +320,10 @@ impl Connection {
                 let head = message::result_head(self.protocol.dialect(), id);
                 self.subscriptions.start((id, head), &self.endpoint, &identity, shared);
             }
-            Ok(Plan::Alone(request, gap)) => self.alone.start(id, &self.endpoint.schema, *request, gap),
+            Ok(Plan::Alone(request, gap)) => {
+                let with = (&self.endpoint.schema, &self.endpoint.documents);
+                self.alone.start(id, with, *request, gap);
+            }
             Err(refused) => {
                 self.protocol.finish(id);
                 self.send_error(wire, id, *refused);
