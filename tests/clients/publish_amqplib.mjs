@@ -1,11 +1,11 @@
 // Publishes numbered events with amqplib on a confirm channel, and says which numbers RabbitMQ has confirmed.
-// Options: amqp, exchange, channel, first, count.
+// Options: amqp, exchange, channel, first, count, anonymous (without ids).
 // Prints {"confirmed": n} for each, in the order of the confirms; ends with 1 when the connection breaks.
 import { once } from 'node:events'
 import amqplib from 'amqplib'
 import { options, print } from './options.mjs'
 
-const { amqp, exchange, channel, first, count } = options
+const { amqp, exchange, channel, first, count, anonymous } = options
 const connection = await amqplib.connect(amqp)
 connection.on('error', (error) => {
   console.error(error.message)
@@ -14,7 +14,7 @@ connection.on('error', (error) => {
 const confirms = await connection.createConfirmChannel()
 for (let n = first; n < first + count; n++) {
   const properties = {
-    messageId: `amqplib-${n}`,
+    messageId: anonymous ? undefined : `amqplib-${n}`,
     appId: '/amqplib',
     type: 'test.numbered',
     contentType: 'application/json',

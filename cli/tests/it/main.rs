@@ -1,6 +1,7 @@
 //! The program as its users meet it: child processes on real servers, and unmodified clients around them.
 
 mod api;
+mod away;
 mod clients;
 mod cluster;
 mod commands;

@@ -3,16 +3,11 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::Arena;
 use super::raw::Answer;
-use crate::program::within;
+use super::socket::{BOTH, Socket};
 
 const JSON: &str = "content-type: application/json";
 const NEW: &str = "accept: application/graphql-response+json";
@@ -85,7 +80,7 @@ fn documents() -> Vec<(&'static str, String, Refusal)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn documents_that_hurt_parsers_are_refused_on_every_way_in() {
     let mut arena = Arena::start_with(&[("NUNCIO_GRAPHQL_BATCH", "10")]).await;
-    let mut socket = Socket::open(&arena).await;
+    let mut sockets = [arena.let_in(BOTH[0]).await, arena.let_in(BOTH[1]).await];
     for (name, document, refusal) in documents() {
         let request = json!({ "query": document });
         refused(name, &posted(&arena, &[JSON, NEW], &request).await, 400, refusal);
@@ -99,13 +94,14 @@ async fn documents_that_hurt_parsers_are_refused_on_every_way_in() {
             let request = arena.request(&line, &[NEW], b"");
             refused(name, &arena.connect().await.exchange(request).await, 400, refusal);
         }
-        for kind in ["", "subscription"] {
-            let payload = json!({ "query": format!("{kind}{document}") });
-            let answer = socket.execute(&payload).await;
+        let stream = posted(&arena, &[JSON, "accept: text/event-stream"], &request).await;
+        let told = json!({ "message": refusal.1, "extensions": { "code": refusal.0 } }).to_string();
+        let stream = String::from_utf8_lossy(&stream.body).into_owned();
+        assert!(stream.contains(&told), "{name}: {stream}");
+        for socket in &mut sockets {
+            let answer = executed(socket, name, &request).await;
             assert_eq!(answer["type"], "error", "{name}: {answer}");
-            if kind.is_empty() {
-                assert_refusal(name, &json!({ "errors": answer["payload"] }), refusal);
-            }
+            assert!(answer["payload"].to_string().contains(&told), "{name}: {answer}");
         }
         arena.still_well(name).await;
     }
@@ -115,7 +111,7 @@ async fn documents_that_hurt_parsers_are_refused_on_every_way_in() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn documents_that_are_only_big_are_answered_soon() {
     let mut arena = Arena::start().await;
-    let mut socket = Socket::open(&arena).await;
+    let mut socket = arena.let_in(BOTH[0]).await;
     let conflicts: String = (0..99).map(|n| format!("a: channel(name: \"{n}\") {{ name }} ")).collect();
     let arguments = "x: 1 ".repeat(3_000);
     let variables: String = (0..2_400).map(|n| format!("$v{n}: Int ")).collect();
@@ -144,7 +140,7 @@ async fn documents_that_are_only_big_are_answered_soon() {
         let request = json!({ "query": document });
         let begun = Instant::now();
         let answer = posted(&arena, &[JSON, NEW], &request).await;
-        let over_socket = socket.execute(&request).await;
+        let over_socket = executed(&mut socket, name, &request).await;
         assert!(begun.elapsed() < SOON, "{name}: {:?}", begun.elapsed());
         let (status, kind) = if is_good { (200, "next") } else { (400, "error") };
         assert_eq!(
@@ -223,16 +219,16 @@ async fn bombs_are_not_unpacked_and_batches_have_an_end() {
         let told = "variables must be a JSON object or null, nested less than 128 deep";
         refused("deep variables", &answer, 400, ("INVALID_REQUEST", told));
     }
-    let mut socket = Socket::open(&arena).await;
-    socket.send(format!(r#"{{"id":"1","type":"subscribe","payload":{}}}"#, deep(200))).await;
-    assert_eq!(socket.close_code().await, 4400);
+    let mut socket = arena.let_in(BOTH[0]).await;
+    socket.text(&format!(r#"{{"id":"1","type":"subscribe","payload":{}}}"#, deep(200))).await;
+    assert_eq!(socket.closed().await, 4400);
     arena.still_well("deep variables").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn filters_that_explode_are_refused_and_those_that_work_have_a_budget() {
     let mut arena = Arena::start().await;
-    let mut socket = Socket::open(&arena).await;
+    let mut socket = arena.let_in(BOTH[0]).await;
     let all =
         |depth: usize| (0..depth).fold("true".to_owned(), |inner, n| format!("data.l.all(v{n}, {inner})"));
     let doubled = (0..6).fold("data".to_owned(), |inner, _| format!("[{inner}, {inner}]"));
@@ -245,12 +241,15 @@ async fn filters_that_explode_are_refused_and_those_that_work_have_a_budget() {
         ("a long text", format!("type == \"{}\"", "x".repeat(2_000))),
         ("maps of lists of maps", "data.l.map(a, data.l.map(b, data.l.map(c, {\"a\": [c]})))".to_owned()),
     ] {
-        for document in [
+        for (n, document) in [
             "query($f: String) { history(channel: \"#\", filter: $f) { cursor } }",
             "subscription($f: String) { events(channel: \"#\", filter: $f) { id } }",
-        ] {
+        ]
+        .into_iter()
+        .enumerate()
+        {
             let request = json!({ "query": document, "variables": { "f": filter } });
-            let answer = socket.execute(&request).await;
+            let answer = executed(&mut socket, &format!("{name} {n}"), &request).await;
             // A query has an error at its field, a subscription is refused.
             let errors =
                 if answer["type"] == "error" { &answer["payload"] } else { &answer["payload"]["errors"] };
@@ -297,62 +296,16 @@ fn percent(text: &str) -> String {
         .to_owned()
 }
 
-/// A WebSocket with the abused project's key.
-struct Socket {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    operations: u32,
-}
-
-impl Socket {
-    async fn open(arena: &Arena) -> Self {
-        let mut request = format!("ws://{}/graphql", arena.address()).into_client_request().expect("a URL");
-        let protocol = "graphql-transport-ws".parse().expect("a header");
-        request.headers_mut().insert("sec-websocket-protocol", protocol);
-        let (stream, _) = within("a WebSocket", connect_async(request)).await.expect("it is accepted");
-        let mut socket = Self { stream, operations: 0 };
-        let init = json!({ "type": "connection_init", "payload": { "token": arena.tenant.key } });
-        socket.send(init.to_string()).await;
-        assert_eq!(socket.message().await["type"], "connection_ack");
-        socket
-    }
-
-    async fn send(&mut self, text: String) {
-        self.stream.send(Message::text(text)).await.expect("it is open");
-    }
-
-    /// Starts an operation and gives the first that comes of it.
-    async fn execute(&mut self, payload: &Value) -> Value {
-        self.operations += 1;
-        let id = self.operations.to_string();
-        self.send(json!({ "id": id, "type": "subscribe", "payload": payload }).to_string()).await;
-        loop {
-            let message = self.message().await;
-            // The end of a query before this one is of no interest.
-            if message["id"] == id {
-                return message;
-            }
-        }
-    }
-
-    async fn message(&mut self) -> Value {
-        loop {
-            match within("a message", self.stream.next()).await {
-                Some(Ok(Message::Text(text))) if text.as_str() != r#"{"type":"ping"}"# => {
-                    return serde_json::from_str(&text).expect("JSON");
-                }
-                Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("no message: {other:?}"),
-            }
-        }
-    }
-
-    async fn close_code(&mut self) -> u16 {
-        loop {
-            match within("a close", self.stream.next()).await {
-                Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
-                Some(Ok(_)) => {}
-                other => panic!("no close: {other:?}"),
-            }
+/// Starts an operation under an id that is new and gives the first that comes of it.
+async fn executed(socket: &mut Socket, id: &str, payload: &Value) -> Value {
+    let mut start: Value = serde_json::from_str(&socket.words.start(id, "")).expect("JSON");
+    start["payload"] = payload.clone();
+    socket.text(&start.to_string()).await;
+    loop {
+        let message = socket.message().await;
+        // The end of a query before this one is of no interest.
+        if message["id"] == id {
+            return message;
         }
     }
 }

@@ -14,6 +14,7 @@ mod leaks;
 mod memory;
 mod raw;
 mod socket;
+mod sse;
 mod websocket;
 
 use std::time::Duration;
