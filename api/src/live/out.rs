@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Timing;
+
 /// How many pieces are written at once.
 const MOST_PIECES: usize = 64;
 /// How many places for pieces are kept while there are none.
@@ -37,8 +39,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Out<S> {
         }
     }
 
+    /// Writes all there is. A peer may be slow; one that takes nothing at all for as long as `timing` has patience is
+    /// left.
+    ///
+    /// # Errors
+    /// Where the peer is gone, or left.
+    pub(crate) fn poll_drain(
+        &mut self,
+        timing: &mut Timing,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            if let Poll::Ready(written) = self.poll_write(context) {
+                written?;
+                timing.taken();
+                continue;
+            }
+            timing.waits();
+            if !timing.is_stalled() {
+                return Poll::Pending;
+            }
+            metrics::counter!("nuncio_stalled_connections_total").increment(1);
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Writes as much as the socket takes at once, and tells how much that was. There must be something.
-    pub(crate) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let socket = Pin::new(&mut self.socket);
         let taken = if let [piece] = self.pieces.as_slices().0
             && self.pieces.len() == 1

@@ -36,13 +36,13 @@ impl Timing {
     }
 
     /// Notes that something was taken.
-    pub(crate) fn taken(&mut self) {
+    pub(super) fn taken(&mut self) {
         self.spoke = Instant::now();
         self.stuck = None;
     }
 
     /// Notes that something waits to be taken.
-    pub(crate) fn waits(&mut self) {
+    pub(super) fn waits(&mut self) {
         let since = *self.stuck.get_or_insert_with(Instant::now);
         if self.stuck_at.is_none() {
             self.appoint_stuck(since);
@@ -50,7 +50,7 @@ impl Timing {
     }
 
     /// Whether nothing has been taken for too long.
-    pub(crate) fn is_stalled(&mut self) -> bool {
+    pub(super) fn is_stalled(&mut self) -> bool {
         let Some(at) = self.stuck_at.filter(|at| *at <= Instant::now()) else { return false };
         self.stuck_at = None;
         match self.stuck {

@@ -102,12 +102,8 @@ impl Stream {
 
     /// One step; none where the stream is over.
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<Option<()>> {
-        while !self.out.is_empty() {
-            match self.out.poll_write(context) {
-                Poll::Ready(Ok(_)) => self.timing.taken(),
-                Poll::Ready(Err(_)) => return Poll::Ready(None),
-                Poll::Pending => return self.wait_for_reader(),
-            }
+        if ready!(self.out.poll_drain(&mut self.timing, context)).is_err() {
+            return Poll::Ready(None);
         }
         match &mut self.step {
             Step::Join(join) => {
@@ -126,16 +122,6 @@ impl Stream {
             }
         }
         Poll::Ready(Some(()))
-    }
-
-    /// The socket takes nothing now. A reader may be slow; one that takes nothing at all for long is left.
-    fn wait_for_reader(&mut self) -> Poll<Option<()>> {
-        self.timing.waits();
-        if !self.timing.is_stalled() {
-            return Poll::Pending;
-        }
-        metrics::counter!("nuncio_stalled_connections_total").increment(1);
-        Poll::Ready(None)
     }
 
     /// Tells where the stream begins.

@@ -188,12 +188,8 @@ impl Connection {
 
     /// One step; none where the stream is over.
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<Option<()>> {
-        while !self.out.is_empty() {
-            match self.out.poll_write(context) {
-                Poll::Ready(Ok(_)) => self.timing.taken(),
-                Poll::Ready(Err(_)) => return Poll::Ready(None),
-                Poll::Pending => return self.wait_for_client(),
-            }
+        if ready!(self.out.poll_drain(&mut self.timing, context)).is_err() {
+            return Poll::Ready(None);
         }
         match self.state {
             State::Open => {
@@ -218,16 +214,6 @@ impl Connection {
             }
         }
         Poll::Ready(Some(()))
-    }
-
-    /// The socket takes nothing now. A client may be slow; one that takes nothing at all for long is left.
-    fn wait_for_client(&mut self) -> Poll<Option<()>> {
-        self.timing.waits();
-        if !self.timing.is_stalled() {
-            return Poll::Pending;
-        }
-        metrics::counter!("nuncio_stalled_connections_total").increment(1);
-        Poll::Ready(None)
     }
 
     /// Takes what the operations have, to be written at once.
