@@ -258,11 +258,13 @@ async fn what_failed_is_null_as_far_up_as_it_must_be() {
     let token = node.token(&["mine.#"], Duration::from_secs(60));
     let ask = async |query: &str| {
         let request = Client::new().post(node.url()).bearer_auth(&token).header(ACCEPT, NEW);
-        let (status, _, answer) = read(request.json(&json!({"query": query})).send().await.expect("an answer")).await;
+        let (status, _, answer) =
+            read(request.json(&json!({"query": query})).send().await.expect("an answer")).await;
         assert_eq!((status, code(&answer)), (200, "FORBIDDEN"), "{answer}");
         answer["data"].clone()
     };
-    let nullable = "{ theirs: channel(name: \"theirs\") { name } mine: channel(name: \"mine.a\") { name } __typename }";
+    let nullable =
+        "{ theirs: channel(name: \"theirs\") { name } mine: channel(name: \"mine.a\") { name } __typename }";
     assert_eq!(ask(nullable).await.to_string(), r#"{"theirs":null,"mine":null,"__typename":"Query"}"#);
     assert_eq!(ask("{ cursor history(channel: \"theirs\") { cursor } }").await, Value::Null);
     assert_eq!(ask("mutation { publish(channel: \"mine.a\", event: {}) { id } }").await, Value::Null);
