@@ -1,7 +1,7 @@
 //! The single connection mode of GraphQL over SSE: one stream for many operations, each asked for by a request of its own.
 //!
 //! A reservation is a row in the database, and so is each operation until it ends: whichever node takes a request, the
-//! one that holds the stream carries it out. [`Desk`] is where a node learns what its streams are to do.
+//! one that holds the stream carries it out. `Desk` is where a node learns what its streams are to do.
 
 mod desk;
 mod requests;
