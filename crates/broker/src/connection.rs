@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use lapin::options::{BasicAckOptions, QueueDeclareOptions};
+use lapin::tcp::{AMQPUriTcpExt, TLSConfig};
 use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties};
 use nuncio_model::{ProjectName, Secret};
 
+use crate::guard::{self, Guarded, GuardedRuntime, Socket};
 use crate::topology::{self, Names, short};
 use crate::{Consumer, Error, Publisher};
 
@@ -50,9 +52,18 @@ impl Broker {
 
 async fn open(uri: AMQPUri, properties: ConnectionProperties) -> Result<Link, Error> {
     let failed = Error::amqp("connect to the broker");
-    let connection = Connection::connect_uri(uri, properties).await.map_err(&failed)?;
+    let connection =
+        Connection::connector(uri, guard::runtime(), reach, properties).await.map_err(&failed)?;
     let channel = connection.create_channel().await.map_err(&failed)?;
     Ok(Link { connection, channel })
+}
+
+/// Connects with or without TLS, as the library does by itself, and has what comes in looked through.
+async fn reach(uri: AMQPUri, _: GuardedRuntime) -> lapin::Result<AsyncTcpStream<Guarded<Socket>>> {
+    let runtime = lapin::runtime::default_runtime()?;
+    let connected = uri.connect_with_config_async(TLSConfig::default(), &runtime).await;
+    let socket = connected.map_err(|error| lapin::Error::from(lapin::ErrorKind::IOError(error.into())))?;
+    Ok(AsyncTcpStream::Plain(Guarded::new(socket)))
 }
 
 /// One connection with one channel. Dropping it closes both, and the broker takes back what was not acknowledged.

@@ -6,7 +6,9 @@
 pub mod connection;
 pub mod consume;
 pub mod error;
+mod guard;
 pub mod message;
+mod nesting;
 pub mod publish;
 pub mod topology;
 pub mod wake;
@@ -15,6 +17,7 @@ pub use connection::{Broker, Link, reconnect_delays};
 pub use consume::Consumer;
 pub use error::Error;
 pub use message::{Message, Properties};
+pub use nesting::MAX_HEADER_NESTING;
 pub use publish::{Confirm, Publisher};
 pub use topology::Names;
 pub use wake::{Wake, WakeBus, WakeReceiver};

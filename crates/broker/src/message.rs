@@ -9,6 +9,7 @@ use lapin::types::ShortString;
 use serde_json::Value;
 
 use crate::Error;
+use crate::guard;
 use json::{from_json, short_name, to_json};
 
 /// The name under which bytes stand that are no text.
@@ -104,6 +105,11 @@ impl Properties {
     #[must_use]
     pub fn with_timestamp(self, seconds: u64) -> Self {
         Self(self.0.with_timestamp(seconds))
+    }
+
+    /// Whether the headers were left out, as they were nested more than [`MAX_HEADER_DEPTH`](crate::MAX_HEADER_DEPTH) deep.
+    pub fn are_too_deep(&self) -> bool {
+        self.header(guard::MARK).is_some()
     }
 
     /// A header by its exact name, as JSON.

@@ -7,7 +7,7 @@ mod headers;
 mod tests;
 
 use chrono::DateTime;
-use nuncio_broker::{Message, Properties};
+use nuncio_broker::{MAX_HEADER_NESTING, Message, Properties};
 use nuncio_model::cloudevents::{Incoming, is_writable};
 use nuncio_model::event::EventError;
 use nuncio_model::limits::MAX_BATCH_EVENTS;
@@ -38,6 +38,7 @@ enum Form {
 /// Where the message cannot be an event.
 pub fn decode(message: &Message, made_id: &mut Option<String>) -> Result<Vec<Draft>, Rejection> {
     let channel = Channel::parse(&message.routing_key)?;
+    check_headers(&message.properties)?;
     check_encoding(&message.properties)?;
     match form_of(&message.properties)? {
         Form::Body => Ok(vec![body(message, channel, made_id)?]),
@@ -49,6 +50,15 @@ pub fn decode(message: &Message, made_id: &mut Option<String>) -> Result<Vec<Dra
         }
         Form::Batch => batch(message, &channel),
     }
+}
+
+/// Nothing can be said of headers that nobody could read.
+fn check_headers(properties: &Properties) -> Result<(), Rejection> {
+    if properties.are_too_deep() {
+        let detail = format!("its headers are nested more than {MAX_HEADER_NESTING} deep, and were left out");
+        return Err(Rejection::new(BAD_EVENT, detail));
+    }
+    Ok(())
 }
 
 /// A body that is compressed would be stored as bytes that no reader can make sense of.
