@@ -32,6 +32,9 @@ enum Chore {
     },
     /// Make ready what the tests need and run them; the arguments are cargo-nextest's.
     Test {
+        /// Let the acceptance tests run a program that is optimised as a release is.
+        #[arg(long)]
+        optimised: bool,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -55,7 +58,7 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Dev { arguments } => dev::run(&arguments),
-        Chore::Test { arguments } => test::run(&arguments),
+        Chore::Test { optimised, arguments } => test::run(optimised, &arguments),
         Chore::Gen { check } => generate::run(check),
         Chore::Lint => lint::run(),
         Chore::Bench { name, arguments } => bench::run(&name, &arguments),

@@ -47,6 +47,15 @@ pub(crate) fn build() -> Result<(), Failure> {
     )
 }
 
+/// Builds the program once more, optimised as a release is.
+pub(crate) fn build_optimised() -> Result<(), Failure> {
+    run(
+        "build the program that acceptance tests run (some minutes)",
+        cargo().args(["build", "--profile", "acceptance", "--package", "nuncio", "--bin", "nuncio"]),
+        "mend what the compiler says above",
+    )
+}
+
 /// Says what is about to happen, runs it, and fails with `advice` where it fails.
 pub(crate) fn run(what: &str, command: &mut Command, advice: &str) -> Result<(), Failure> {
     say(what);

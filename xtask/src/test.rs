@@ -3,8 +3,9 @@
 use crate::step::{self, Failure};
 use crate::{browser, clients, install};
 
-/// Runs all tests with one private PostgreSQL and one private RabbitMQ for all of them.
-pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+/// Runs all tests with one private PostgreSQL and one private RabbitMQ for all of them. The program that acceptance tests
+/// run is the one for debugging, or one that is optimised.
+pub(crate) fn run(optimised: bool, arguments: &[String]) -> Result<(), Failure> {
     if !install::servers()? {
         return Err("the tests need the servers named above".to_owned());
     }
@@ -12,13 +13,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let clients = clients::prepare()?;
     let chromium = browser::prepare()?;
     step::build()?;
-    let built = step::target()?.join("debug");
+    if optimised {
+        step::build_optimised()?;
+    }
+    let target = step::target()?;
+    let (built, tried) = (target.join("debug"), target.join(if optimised { "acceptance" } else { "debug" }));
     let mut command = step::program(built.join("nuncio-devstack"));
     command
         .arg(step::cargo().get_program())
         .args(["nextest", "run", "--workspace"])
         .args(arguments)
-        .env("NUNCIO_TEST_BINARY", built.join("nuncio"))
+        .env("NUNCIO_TEST_BINARY", tried.join("nuncio"))
         .env("NUNCIO_TEST_CLIENTS", clients.folder)
         .env("NUNCIO_TEST_PYTHON", clients.python)
         .env("NUNCIO_TEST_CHROMIUM", chromium);
