@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
 use nuncio_model::{Channel, Cursor, Data, Draft, Epoch, Event, Pattern, Position, ProjectId};
 use sqlx::FromRow;
 
@@ -15,6 +16,10 @@ use crate::{Error, Result, Store};
 
 /// How many positions one page of a pattern looks at.
 const WINDOW: i64 = 5_000;
+
+/// How many bytes of data one page holds, about; one event at least. A page of the largest events would else be as large
+/// as the memory of a small machine, and there are as many pages at a time as clients ask for.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// How many windows `last` goes back over before it takes what it has found.
 const MOST_WINDOWS_BACK: usize = 40;
@@ -95,14 +100,22 @@ const CHANNELS_FORWARD: &str = concat!(
       where c.project_id = $1 and c.name = any($2) order by e.position limit $5"
 );
 
-const CHANNELS_BACK: &str = concat!(
-    "select ",
-    event_columns!(),
-    " from channels c cross join lateral (
-        select * from events where channel_id = c.id and position > greatest($3, c.trimmed_position) and position <= $4
-        order by position desc limit $5) e
-      where c.project_id = $1 and c.name = any($2) order by e.position desc limit $5"
-);
+macro_rules! channels_back {
+    ($columns:expr) => {
+        concat!(
+            "select ",
+            $columns,
+            " from channels c cross join lateral (
+                select * from events
+                where channel_id = c.id and position > greatest($3, c.trimmed_position) and position <= $4
+                order by position desc limit $5) e
+              where c.project_id = $1 and c.name = any($2) order by e.position desc limit $5"
+        )
+    };
+}
+
+const CHANNELS_BACK: &str = channels_back!(event_columns!());
+const CHANNELS_BACK_PLACES: &str = channels_back!("e.position");
 
 const WINDOW_FORWARD: &str = concat!(
     "select ",
@@ -112,13 +125,20 @@ const WINDOW_FORWARD: &str = concat!(
         and ('.' || c.name) ~ any($2) order by e.position limit $5"
 );
 
-const WINDOW_BACK: &str = concat!(
-    "select ",
-    event_columns!(),
-    " from events e join channels c on c.id = e.channel_id
-      where e.project_id = $1 and e.position > $3 and e.position <= $4 and e.position > c.trimmed_position
-        and ('.' || c.name) ~ any($2) order by e.position desc limit $5"
-);
+macro_rules! window_back {
+    ($columns:expr) => {
+        concat!(
+            "select ",
+            $columns,
+            " from events e join channels c on c.id = e.channel_id
+              where e.project_id = $1 and e.position > $3 and e.position <= $4 and e.position > c.trimmed_position
+                and ('.' || c.name) ~ any($2) order by e.position desc limit $5"
+        )
+    };
+}
+
+const WINDOW_BACK: &str = window_back!(event_columns!());
+const WINDOW_BACK_PLACES: &str = window_back!("e.position");
 
 const FIRST_ROW: &str = "
     select position from events where project_id = $1 and position > $2 order by position limit 1";
@@ -188,8 +208,8 @@ impl Store {
             }
         };
         let statement = (CHANNELS_FORWARD, WINDOW_FORWARD);
-        let events = self.select(project, head.epoch, patterns, statement, (after, end), limit).await?;
-        let full = events.len() >= limit;
+        let (events, full) =
+            self.select(project, head.epoch, patterns, statement, (after, end), limit).await?;
         let through = events.last().filter(|_| full).map_or(end, |event| event.position);
         Ok(Page { events, through, has_more: through < head.position, head })
     }
@@ -209,9 +229,9 @@ impl Store {
         let end = (before - 1).clamp(0, head.position);
         let start = if channel_names(patterns).is_some() { 0 } else { (end - WINDOW).max(0) };
         let statement = (CHANNELS_BACK, WINDOW_BACK);
-        let mut events = self.select(project, head.epoch, patterns, statement, (start, end), limit).await?;
+        let (mut events, full) =
+            self.select(project, head.epoch, patterns, statement, (start, end), limit).await?;
         events.reverse();
-        let full = events.len() >= limit;
         let through = events.first().filter(|_| full).map_or(start + 1, |event| event.position);
         let first: Option<Position> =
             sqlx::query_scalar(FIRST_ROW).bind(project.0).bind(0_i64).fetch_optional(&self.read).await?;
@@ -256,22 +276,34 @@ impl Store {
         patterns: &[Pattern],
         n: usize,
     ) -> Result<Position> {
-        let mut before = self.head(project).await?.position + 1;
-        let mut missing = n;
+        let (mut end, mut missing) = (self.head(project).await?.position, n);
+        let (statement, names, window) = match channel_names(patterns) {
+            Some(names) => (CHANNELS_BACK_PLACES, names, end),
+            None => (WINDOW_BACK_PLACES, regexes(patterns), WINDOW),
+        };
+        let first: Option<Position> =
+            sqlx::query_scalar(FIRST_ROW).bind(project.0).bind(0_i64).fetch_optional(&self.read).await?;
         for _ in 0..MOST_WINDOWS_BACK {
-            if missing == 0 {
+            if missing == 0 || first.is_none_or(|first| first > end) {
                 break;
             }
-            let page = self.page_before(project, patterns, before, missing).await?;
-            missing -= page.events.len();
-            before = page.through;
-            if !page.has_more {
-                break;
-            }
+            let start = (end - window).max(0);
+            let places: Vec<Position> = sqlx::query_scalar(statement)
+                .bind(project.0)
+                .bind(&names)
+                .bind(start)
+                .bind(end)
+                .bind(missing as i64)
+                .fetch_all(&self.read)
+                .await?;
+            missing -= places.len();
+            end = places.last().filter(|_| missing == 0).map_or(start, |place| place - 1);
         }
-        Ok(before - 1)
+        Ok(end)
     }
 
+    /// The events that a statement finds, and whether there may be more of them: the page ends with so many events, or
+    /// so many bytes.
     async fn select(
         &self,
         project: ProjectId,
@@ -280,20 +312,24 @@ impl Store {
         (by_channel, by_window): (&'static str, &'static str),
         (after, end): (Position, Position),
         limit: usize,
-    ) -> Result<Vec<Arc<Event>>> {
+    ) -> Result<(Vec<Arc<Event>>, bool)> {
         let (statement, names) = match channel_names(patterns) {
             Some(names) => (by_channel, names),
             None => (by_window, regexes(patterns)),
         };
-        let rows: Vec<EventRow> = sqlx::query_as(statement)
-            .bind(project.0)
-            .bind(names)
-            .bind(after)
-            .bind(end)
-            .bind(limit as i64)
-            .fetch_all(&self.read)
-            .await?;
-        rows.into_iter().map(|row| row.into_event(project, epoch).map(Arc::new)).collect()
+        let query = sqlx::query_as(statement).bind(project.0).bind(names).bind(after).bind(end);
+        let mut rows = query.bind(limit as i64).fetch(&self.read);
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.try_next().await? {
+            let row: EventRow = row;
+            bytes += row.data.len();
+            events.push(Arc::new(row.into_event(project, epoch)?));
+            if bytes >= PAGE_BYTES {
+                return Ok((events, true));
+            }
+        }
+        let full = events.len() >= limit;
+        Ok((events, full))
     }
 }
 

@@ -89,7 +89,7 @@ async fn a_body_that_does_not_come_forward() {
 async fn an_answer_that_is_not_taken() {
     let mut arena = arena().await;
     let data = "x".repeat(100_000);
-    let events: Vec<_> = (0..20).map(|n| json!({ "id": n.to_string(), "data": data })).collect();
+    let events: Vec<_> = (0..100).map(|n| json!({ "id": n.to_string(), "data": data })).collect();
     let body = serde_json::to_vec(&events).expect("JSON");
     let mut raw = arena.connect().await;
     let publish = arena.request("POST /v1/channels/orders.eu/events", &[], &body);

@@ -79,6 +79,26 @@ async fn a_rare_channel_among_many_events_is_found_by_a_pattern() {
     );
 }
 
+/// A page of a thousand of the largest events had 250 MiB, and a few clients at a time ended the node.
+#[tokio::test]
+async fn a_page_ends_where_it_has_many_bytes() {
+    let kit = kit().await;
+    let large = format!("\"{}\"", "x".repeat(1 << 20));
+    for n in 0..9 {
+        kit.append(&[("a.large", &n.to_string(), &large)]).await;
+    }
+    for texts in [&["a.large"][..], &["a.#"]] {
+        let page = kit.store.page(kit.project, &patterns(texts), 0, 100).await.expect("it is read");
+        assert_eq!((page.events.len(), page.through, page.has_more), (4, 4, true), "{texts:?}");
+        let page = kit.store.page_before(kit.project, &patterns(texts), 10, 100).await.expect("it is read");
+        assert_eq!((page.events.len(), page.through, page.has_more), (4, 6, true), "{texts:?}");
+        assert_eq!(walk(&kit, texts, 100).await, ["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
+        assert_eq!(walk_back(&kit, texts, 100).await.len(), 9);
+        let last = kit.store.position_before_last(kit.project, &patterns(texts), 8).await.expect("found");
+        assert_eq!(last, 1, "{texts:?}: what is counted back over may be as large as it likes");
+    }
+}
+
 #[tokio::test]
 async fn a_time_names_a_place() {
     let kit = kit().await;
