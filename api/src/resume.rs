@@ -9,14 +9,15 @@ mod book;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio_model::{Cursor, ResumeKey};
+use nuncio_model::{Code, Cursor, ResumeKey};
 use nuncio_store::{Claim, Known, Store};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::feed::{FeedError, Gap, Member, Start, patiently};
+use crate::error::ApiError;
+use crate::feed::{FeedError, Feeds, Gap, Member, Start, patiently, promptly};
 use book::Book;
 
 /// How often places are written.
@@ -69,24 +70,37 @@ impl Resumes {
     /// says that it is further. While the database is away this waits.
     ///
     /// # Errors
-    /// As those of `join`.
+    /// As those of `join`; `TOO_MANY_OPERATIONS` where the subject has too many ids in use.
     pub async fn join(
         &self,
-        key: ResumeKey,
+        (feeds, key): (&Feeds, ResumeKey),
         start: Start,
         join: impl AsyncFnOnce(Start) -> Result<(Member, Option<Gap>), FeedError>,
-    ) -> Result<Resumed, FeedError> {
+    ) -> Result<Resumed, ApiError> {
         let store = &self.0.store;
-        let Claim { number, place } =
-            patiently(async || store.claim_resume(&key).await.map_err(FeedError::from)).await?;
+        let tip = feeds.tip(key.project);
+        let (claim, late) =
+            promptly(async || store.claim_resume(&key).await.map_err(FeedError::from)).await?;
+        let Claim { number, place } = claim.ok_or_else(|| {
+            let detail =
+                "too many resume ids of this subject are in use; keep one for each client, and use it again";
+            ApiError::new(Code::TooManyOperations, detail)
+        })?;
         let (notice, lost) = oneshot::channel();
         self.0.book.lock().enter(key, number, place, notice);
         let resuming = Resuming { resumes: self.clone(), key, claim: number };
+        let start = match (start, tip) {
+            // What came while the database was away came after the client had asked.
+            (Start::Now, Some(tip)) if late => Start::After(tip.to_string()),
+            (start, _) => start,
+        };
         let (member, gap) = join(later(start, place)).await?;
         if place.is_none() {
             // Before anything is sent: whoever comes back after a crash must find the place where it began.
             let begun = [Known { key, claim: number, place: member.cursor() }];
             patiently(async || store.save_resumes(&begun).await.map_err(FeedError::from)).await?;
+            // Known from now on, and with it noted now and then that the id is in use.
+            resuming.received(member.cursor());
         }
         Ok(Resumed { member, gap, resuming, lost })
     }

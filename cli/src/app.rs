@@ -45,7 +45,7 @@ pub(crate) async fn connect_store(config: &Config) -> Result<Store, Failure> {
     let connect = async || Store::connect(&options).await;
     let started = Instant::now();
     let store = connect
-        .retry(waiting(config.connect))
+        .retry(waiting())
         .when(|error| error.is_unavailable() && started.elapsed() < config.connect)
         .notify(|error, _| tracing::warn!(error = chain(error), "waiting for PostgreSQL"))
         .await?;
@@ -60,8 +60,10 @@ async fn wait_for_schema(config: &Config, store: &Store) -> Result<(), Failure> 
         )),
         Err(error) => Err(error.into()),
     };
+    let started = Instant::now();
     check
-        .retry(waiting(config.connect))
+        .retry(waiting())
+        .when(|_| started.elapsed() < config.connect)
         .notify(|_, _| tracing::warn!("waiting for the database's schema: run `nuncio migrate`"))
         .await
 }
@@ -72,7 +74,7 @@ async fn connect_broker(config: &Config) -> Result<Option<Broker>, Failure> {
     let connect = async || broker.connect("start").await;
     let started = Instant::now();
     let link = connect
-        .retry(waiting(config.connect))
+        .retry(waiting())
         .when(|error| !error.is_final() && started.elapsed() < config.connect)
         .notify(|error, _| tracing::warn!(error = chain(error), "waiting for RabbitMQ"))
         .await
@@ -81,14 +83,12 @@ async fn connect_broker(config: &Config) -> Result<Option<Broker>, Failure> {
     Ok(Some(broker))
 }
 
-/// Tries again more and more rarely, for pauses of this much time in all. An attempt itself may take seconds, so
-/// callers that reach out to a server look at the clock too.
-fn waiting(total: Duration) -> ExponentialBuilder {
+/// Tries again more and more rarely, without end: callers look at the clock.
+fn waiting() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(Duration::from_secs(5))
+        .with_max_delay(Duration::from_secs(1))
         .without_max_times()
-        .with_total_delay(Some(total))
         .with_jitter()
 }
 

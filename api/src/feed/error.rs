@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use nuncio_model::{Code, Cursor, Position};
+use tokio::time::Instant;
 
 use super::start::{Gap, Place};
 use crate::error::ApiError;
@@ -98,4 +99,25 @@ where
         .with_jitter();
     let away = |error: &FeedError| matches!(error, FeedError::Store(error) if error.is_unavailable());
     operation.retry(pauses).when(away).await
+}
+
+/// How long the database may take to answer a question about now.
+const PROMPT: Duration = Duration::from_millis(500);
+
+/// As [`patiently`]; also tells whether that took long, as the database was away or slow: what was true when it was
+/// asked may not be true any more.
+///
+/// # Errors
+/// As those of [`patiently`].
+pub async fn promptly<T, F>(mut operation: impl FnMut() -> F) -> Result<(T, bool), FeedError>
+where
+    F: Future<Output = Result<T, FeedError>>,
+{
+    let (asked, mut attempts) = (Instant::now(), 0);
+    let value = patiently(|| {
+        attempts += 1;
+        operation()
+    })
+    .await?;
+    Ok((value, attempts > 1 || asked.elapsed() > PROMPT))
 }

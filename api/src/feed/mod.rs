@@ -16,16 +16,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nuncio_broker::WakeBus;
-use nuncio_model::{Channel, Pattern, Position, ProjectId};
+use nuncio_model::{Channel, Cursor, Pattern, Position, ProjectId};
 use nuncio_store::{Head, Store};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::hub::{Bell, Bounds, Content, Group, GroupKey, Hub, Removed, Render, Stream};
+use crate::hub::{Bell, Bounds, Content, Group, GroupKey, Hub, Removed, Render, Stream, Tip};
 use latest::Latest;
 
-pub use error::{FeedError, Lost, patiently};
+pub use error::{FeedError, Lost, patiently, promptly};
 pub use member::{Member, Next};
 pub use reader::{Chunk, Reader};
 pub use start::{Gap, OnGap, Place, Start};
@@ -76,7 +76,7 @@ impl Feeds {
         let stream = self.stream(project);
         // Whoever is counted as a listener is given all that is published from then on.
         let now = match start {
-            Start::Now => Some(patiently(|| self.now(&stream)).await?),
+            Start::Now => Some(self.now(&stream).await?),
             _ => None,
         };
         let seat = stream.join(key, render, bell, number);
@@ -124,10 +124,19 @@ impl Feeds {
         &self.0.store
     }
 
-    /// The place after which everything is still to come.
+    /// The place after which everything is still to come. Where the database takes long to tell, events may have come
+    /// meanwhile: then it is where the log was last known to end, before it was asked.
     async fn now(&self, stream: &Stream) -> Result<Place, FeedError> {
-        let Head { epoch, position, .. } = self.head(stream).await?;
+        let tip = stream.tip();
+        let (Head { epoch, position, .. }, late) = promptly(|| self.head(stream)).await?;
+        let position = if late && tip.epoch == epoch { tip.position.min(position) } else { position };
         Ok(Place { epoch, position, forgiven: position })
+    }
+
+    /// Where the project's log was last known to end; nothing where this node knows nothing of it.
+    pub fn tip(&self, project: ProjectId) -> Option<Cursor> {
+        let Tip { epoch, position } = self.0.hub.get(project)?.tip();
+        (epoch > 0).then_some(Cursor { project, epoch, position })
     }
 
     /// Where the project's log ends now.

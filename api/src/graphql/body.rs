@@ -117,7 +117,8 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     }
     let parameters = parts.filter_map(|part| part.split_once('='));
     let mut charsets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
-    if !charsets.all(|(_, charset)| charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")) {
+    let is_utf_8 = |charset: &str| ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name));
+    if !charsets.all(|(_, charset)| is_utf_8(charset.trim().trim_matches('"'))) {
         return unsupported("send the request in UTF-8");
     }
     // A few kilobytes can become gigabytes.
@@ -145,9 +146,12 @@ mod tests {
 
     #[test]
     fn bodies_are_json_in_utf_8_and_not_compressed() {
-        for good in
-            ["application/json", "Application/JSON; charset=utf-8", "application/json;CHARSET=\"UTF-8\""]
-        {
+        for good in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/json;CHARSET=\"UTF-8\"",
+            "application/json; charset=utf8",
+        ] {
             assert!(check_media_type(&headers(&[(CONTENT_TYPE, good)])).is_ok(), "{good}");
         }
         for bad in [

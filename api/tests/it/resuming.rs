@@ -203,3 +203,28 @@ async fn while_the_database_is_away_a_client_that_comes_back_waits() {
     node.publish_numbers(3..=3).await;
     takes(&mut again, 3..=3).await;
 }
+
+/// What was published right after the database's return came before its answer to where the log ends, and was missed.
+#[tokio::test]
+async fn who_begins_to_listen_while_the_database_is_away_misses_nothing_that_comes_after() {
+    let (node, mut proxy) = Node::proxied().await;
+    let other = node.beside().await;
+    let mut early = node.ready().await;
+    early.subscribe("1", "subscription { events(channel: \"a\") { data } }").await;
+    node.until_listeners("a", 1).await;
+    proxy.refuse().await;
+    let mut late = node.ready().await;
+    late.subscribe("plain", "subscription { events(channel: \"a\") { data } }").await;
+    late.start("resumed", &payload(&json!({ "resume": "tab" }))).await;
+    late.settle().await;
+    // The other node has its own way to the database.
+    let publish = other.site.request(reqwest::Method::POST, "/v1/channels/a/events", &node.key);
+    let answer = publish.json(&json!({ "data": 1 })).send().await.expect("an answer");
+    assert_eq!(answer.status(), 201);
+    takes(&mut early, 1..=1).await;
+    proxy.accept().await.expect("its port is free");
+    let mut heard = [late.event().await, late.event().await];
+    heard.sort_by(|one, other| one.0.cmp(&other.0));
+    let event = json!({ "events": { "data": 1 } });
+    assert_eq!(heard, [("plain".to_owned(), event.clone()), ("resumed".to_owned(), event)]);
+}

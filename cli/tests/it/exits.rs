@@ -1,5 +1,7 @@
 //! Exit codes, and what is said with them.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
 use crate::place::Place;
@@ -50,9 +52,11 @@ async fn servers_that_cannot_be_reached_are_told_after_the_time_for_them() {
         ("AMQP_URL", "amqp://nuncio:hidden@127.0.0.1:1/%2f", "RabbitMQ"),
     ] {
         let mut command = place.nuncio();
-        command.arg("all").env(key, url).env("NUNCIO_CONNECT_SECONDS", "1");
-        let mut program = Program::start("nuncio all", command);
+        command.arg("all").env(key, url).env("NUNCIO_CONNECT_SECONDS", "3");
+        let (mut program, started) = (Program::start("nuncio all", command), Instant::now());
         assert_eq!(program.code().await, 3, "{server}");
+        // It gave up after half of it, where the next pause would have been too long.
+        assert!(started.elapsed() >= Duration::from_secs(3), "{server} was not waited for");
         let said = program.err.text();
         assert!(said.contains(server) && said.contains("refused"), "{said}");
         assert!(!said.contains("hidden"), "a password is not repeated: {said}");

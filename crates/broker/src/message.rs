@@ -107,7 +107,7 @@ impl Properties {
         Self(self.0.with_timestamp(seconds))
     }
 
-    /// Whether the headers were left out, as they were nested more than [`MAX_HEADER_DEPTH`](crate::MAX_HEADER_DEPTH) deep.
+    /// Whether the headers were left out, as they were nested too deep.
     pub fn are_too_deep(&self) -> bool {
         self.header(guard::MARK).is_some()
     }

@@ -5,8 +5,9 @@ use sqlx::FromRow;
 
 use crate::{Result, Store};
 
-/// How many ids are remembered of one subject; those that were seen longest ago are forgotten first.
-const MOST_OF_A_SUBJECT: i64 = 1_000;
+/// How many ids are remembered of one subject; those that were seen longest ago are forgotten first. An API key may be
+/// the subject of many clients.
+const MOST_OF_A_SUBJECT: i64 = 10_000;
 
 const CLAIM: &str = "
     insert into resumes (project_id, key, owner) values ($1, $2, $3)
@@ -14,9 +15,16 @@ const CLAIM: &str = "
     do update set claim = resumes.claim + 1, claimed_at = now(), seen_at = now()
     returning claim, epoch, position";
 
+/// One that is in use is noted once an hour, so that what was not seen for two is not in use.
 const CROWD_OUT: &str = "
     delete from resumes where project_id = $1 and key in (
-        select key from resumes where project_id = $1 and owner = $2 order by seen_at desc offset $3)";
+        select key from resumes where project_id = $1 and owner = $2 order by seen_at desc offset $3)
+    and seen_at < now() - interval '2 hours'";
+
+/// Takes a new id back where its subject has too many that are in use.
+const TURN_AWAY: &str = "
+    delete from resumes where project_id = $1 and key = $4 and claim = 1
+        and (select count(*) from resumes where project_id = $1 and owner = $2) > $3";
 
 /// What was claimed by somebody else since is left as it is.
 const SAVE: &str = "
@@ -80,21 +88,25 @@ struct ClaimRow {
 }
 
 impl Store {
-    /// Takes an id up: whoever had it before has lost it.
+    /// Takes an id up: whoever had it before has lost it. None where it is new, and its subject has too many in use.
     ///
     /// # Errors
     /// Where the database cannot be asked. It may then have been taken up all the same; doing it again is right.
-    pub async fn claim_resume(&self, key: &ResumeKey) -> Result<Claim> {
+    pub async fn claim_resume(&self, key: &ResumeKey) -> Result<Option<Claim>> {
         let ResumeKey { project, owner, key } = key;
         let row: ClaimRow =
             sqlx::query_as(CLAIM).bind(project.0).bind(key).bind(owner).fetch_one(&self.append).await?;
         if row.claim == 1 {
-            let crowd_out = sqlx::query(CROWD_OUT).bind(project.0).bind(owner).bind(MOST_OF_A_SUBJECT);
-            crowd_out.execute(&self.append).await?;
+            let bounded =
+                |statement| sqlx::query(statement).bind(project.0).bind(owner).bind(MOST_OF_A_SUBJECT);
+            bounded(CROWD_OUT).execute(&self.append).await?;
+            if bounded(TURN_AWAY).bind(key).execute(&self.append).await?.rows_affected() > 0 {
+                return Ok(None);
+            }
         }
         let place = row.epoch.zip(row.position);
         let place = place.map(|(epoch, position)| Cursor { project: *project, epoch, position });
-        Ok(Claim { number: row.claim, place })
+        Ok(Some(Claim { number: row.claim, place }))
     }
 
     /// Notes places; answers for which of the ids that was done. The others belong to somebody else by now.

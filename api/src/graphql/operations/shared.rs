@@ -59,7 +59,7 @@ struct Subscription {
 
 enum Arrived {
     Opened(Result<(Member, Option<Gap>), FeedError>),
-    Resumed(Result<Resumed, FeedError>),
+    Resumed(Result<Resumed, ApiError>),
     Page(Result<Arc<Page>, FeedError>),
     /// Somebody else goes on under its id.
     Lost,
@@ -103,7 +103,7 @@ impl Subscriptions {
             let start = shared.asked.start.clone();
             match resume {
                 None => Arrived::Opened(join(start).await),
-                Some(key) => Arrived::Resumed(app.resumes.join(key, start, join).await),
+                Some(key) => Arrived::Resumed(app.resumes.join((&app.feeds, key), start, join).await),
             }
         });
         let (head, awaited) = (head.into(), Some(awaited));
