@@ -39,7 +39,7 @@ impl Pages {
             let aligned = position - position.rem_euclid(MOST_EVENTS as Position);
             let starts = if *stride == MOST_EVENTS { [aligned, position] } else { [position, position] };
             for start in starts {
-                let slot = group.shelf().slot(start, position);
+                let Some(slot) = group.shelf().slot(start, position) else { continue };
                 let read = || self.read(Place { position: start, ..place }, position);
                 let page = slot.get_or_try_init(read).await?;
                 if page.epoch == epoch && page.serves(position) {
