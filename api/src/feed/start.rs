@@ -149,6 +149,10 @@ impl Start {
                 }
             }
             Self::Now | Self::Since(_) | Self::Last(_) => {
+                // Pages are shared only once the epoch is known.
+                if stream.tip().epoch == 0 {
+                    feeds.head(stream).await?;
+                }
                 self.resolve(store, project, group.patterns()).await
             }
         }

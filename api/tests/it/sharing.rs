@@ -45,6 +45,31 @@ fn writings(channel: &str, selection: &str, filter: &str, head: &str) -> Vec<Val
     all
 }
 
+/// Readers that began some events back, on a node that knew nothing of the project yet, each read pages of their own; and
+/// where events are large, each read the same page again that was too short to reach them.
+#[tokio::test]
+async fn who_begins_some_large_events_back_shares_the_pages_of_all() {
+    const READERS: usize = 30;
+    let counts = Counts::new();
+    let _counting = counts.begin();
+    let node = Node::start().await;
+    let large: Vec<String> = (0..100).map(|n| format!("\"{n}{}\"", "x".repeat(100_000))).collect();
+    node.append("a", &large).await;
+    let mut clients = Vec::new();
+    for _ in 0..READERS {
+        let mut client = node.ready().await;
+        client.subscribe("1", "subscription { events(channel: \"a\", last: 10) { sequence } }").await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        for sequence in 91..=100 {
+            assert_eq!(client.event().await.1, json!({ "events": { "sequence": sequence } }));
+        }
+    }
+    let pages = counts.of("nuncio_feed_log_pages_total");
+    assert!(pages <= 16, "{pages} pages were read for {READERS} readers");
+}
+
 /// P6: executions per event = number of groups, exactly.
 #[tokio::test]
 async fn an_event_is_executed_once_for_each_group() {
