@@ -102,7 +102,7 @@ where
 }
 
 /// How long the database may take to answer a question about now.
-const PROMPT: Duration = Duration::from_millis(500);
+const PROMPT: Duration = Duration::from_millis(50);
 
 /// As [`patiently`]; also tells whether that took long, as the database was away or slow: what was true when it was
 /// asked may not be true any more.

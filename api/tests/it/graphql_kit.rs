@@ -219,8 +219,10 @@ impl Client {
 
     /// The next text that is no ping, as it is.
     pub(crate) async fn text(&mut self) -> String {
+        // Pings go on however long what is waited for does not come.
+        let end = Instant::now() + SOON;
         loop {
-            let text = self.any_text().await;
+            let text = timeout_at(end, self.any_text()).await.expect("a message in time");
             if !text.starts_with(r#"{"type":"ping""#) {
                 return text;
             }
@@ -241,8 +243,9 @@ impl Client {
 
     /// Waits for a ping that carries a number, and answers it.
     pub(crate) async fn answer_ping(&mut self) {
+        let end = Instant::now() + SOON;
         loop {
-            let text = self.any_text().await;
+            let text = timeout_at(end, self.any_text()).await.expect("a ping in time");
             if text.starts_with(r#"{"type":"ping","payload""#) {
                 return self.send(text.replace("ping", "pong")).await;
             }
