@@ -173,8 +173,7 @@ async fn live_operations_wait_while_the_database_is_away() {
     let mut client = node.ready().await;
     client.subscribe("live", "subscription { events(channel: \"a.b\", last: 1) { sequence } }").await;
     assert_eq!(event(&mut client).await, json!({"sequence": 2}));
-    proxy.refuse().await;
-    proxy.cut();
+    proxy.vanish().await;
     client.subscribe("late", "subscription { events(channel: \"a.b\", last: 1) { sequence } }").await;
     client.send(r#"{"type":"ping"}"#).await;
     assert_eq!(client.message().await, json!({"type": "pong"}), "the connection goes on");

@@ -322,8 +322,7 @@ async fn a_stream_outlives_the_absence_of_the_database() {
     let mut stream = client.open().await;
     client.start("1", &numbers_of("a")).await;
     node.until_listeners("a", 1).await;
-    proxy.refuse().await;
-    proxy.cut();
+    proxy.vanish().await;
     let refused = client.post("2", &numbers_of("a")).await;
     assert_eq!(code(&refused), (503, json!("UNAVAILABLE")));
     assert!(!refused.header("retry-after").is_empty());

@@ -196,8 +196,7 @@ async fn while_the_database_is_away_a_client_that_comes_back_waits() {
     client.answer_ping().await;
     node.until_received(&events[1]).await;
     drop(client);
-    proxy.refuse().await;
-    proxy.cut();
+    proxy.vanish().await;
     let mut again = subscribed(&node.address, &node.key, Some(&start)).await;
     again.settle().await;
     proxy.accept().await.expect("its port is free");
@@ -214,8 +213,7 @@ async fn who_begins_to_listen_while_the_database_is_away_misses_nothing_that_com
     let mut early = node.ready().await;
     early.subscribe("1", "subscription { events(channel: \"a\") { data } }").await;
     node.until_listeners("a", 1).await;
-    proxy.refuse().await;
-    proxy.cut();
+    proxy.vanish().await;
     let (mut late, away) = (node.ready().await, Instant::now());
     late.subscribe("plain", "subscription { events(channel: \"a\") { data } }").await;
     late.start("resumed", &payload(&json!({ "resume": "tab" }))).await;

@@ -351,8 +351,7 @@ async fn what_is_stopped_while_the_database_is_away_gives_nothing_when_it_is_bac
     let mut client = node.ready().await;
     client.start("1", &after(&start)).await;
     assert_eq!(client.event().await.1["events"]["sequence"], json!(2));
-    proxy.refuse().await;
-    proxy.cut();
+    proxy.vanish().await;
     for id in 0..20 {
         client
             .subscribe(&format!("late {id}"), "subscription { events(channel: \"a.b\", last: 900) { id } }")

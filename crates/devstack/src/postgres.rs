@@ -195,6 +195,9 @@ impl Postgres {
             ("port", self.port.to_string()),
             ("unix_socket_directories", String::new()),
             ("max_connections", "300".to_owned()),
+            // While a client that was cut off is waited for here, no database can be made or dropped: by default for a
+            // minute.
+            ("authentication_timeout", "15s".to_owned()),
             ("logging_collector", "off".to_owned()),
         ];
         let given = self.settings.iter().map(|(name, value)| (name.as_str(), value.clone()));

@@ -76,6 +76,15 @@ impl Proxy {
         }
     }
 
+    /// Refuses new connections and ends all that there are, as a server that has died. None is open any more when this
+    /// returns.
+    pub async fn vanish(&mut self) {
+        self.refuse().await;
+        self.cut();
+        // Each connection listens for cuts for as long as it is open.
+        self.rule.closed().await;
+    }
+
     /// Takes new connections again, on the same port.
     pub async fn accept(&mut self) -> io::Result<()> {
         if self.acceptor.is_none() {
