@@ -6,6 +6,7 @@
 mod body;
 mod dead_letters;
 mod etag;
+mod fit;
 mod keys;
 mod list;
 mod namespaces;
