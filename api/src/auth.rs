@@ -7,6 +7,7 @@ mod token;
 mod usage;
 mod watch;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -15,6 +16,7 @@ use nuncio_model::rights::Proof;
 use nuncio_model::{Action, Channel, Identity, Pattern};
 use nuncio_store::{AdminKey, Role};
 
+use crate::address::ClientAddress;
 use crate::app::App;
 use crate::cors;
 use crate::error::ApiError;
@@ -30,11 +32,12 @@ const ADMIN_KEY: &str = "na_";
 /// The longest text that is looked at: an ordinary token has some hundred bytes.
 const MAX_CREDENTIALS_BYTES: usize = 8_192;
 
-/// Tells who a key (`nk_…`) or a token (JWT) stands for, now. It asks nothing of the database.
+/// Tells who a key (`nk_…`) or a token (JWT) stands for, now, where it is used from this address. It asks nothing of the
+/// database.
 ///
 /// # Errors
 /// `UNAUTHENTICATED` with a sentence that says what is wrong, and never what would be right.
-pub fn authenticate(app: &App, credentials: &str) -> Result<Arc<Identity>, ApiError> {
+pub async fn authenticate(app: &App, credentials: &str, address: IpAddr) -> Result<Arc<Identity>, ApiError> {
     if credentials.len() > MAX_CREDENTIALS_BYTES {
         return Err(ApiError::unauthenticated("the credentials are longer than 8192 bytes"));
     }
@@ -44,12 +47,12 @@ pub fn authenticate(app: &App, credentials: &str) -> Result<Arc<Identity>, ApiEr
         ));
     }
     if credentials.starts_with(API_KEY) {
-        return of_api_key(app, credentials).map(Arc::new);
+        return of_api_key(app, credentials, address).map(Arc::new);
     }
-    token::read(&app.directory.snapshot(), credentials, app.clock.now()).map(Arc::new)
+    token::read(app, credentials).await.map(Arc::new)
 }
 
-fn of_api_key(app: &App, text: &str) -> Result<Identity, ApiError> {
+fn of_api_key(app: &App, text: &str, _address: IpAddr) -> Result<Identity, ApiError> {
     let refused = || ApiError::unauthenticated("the API key is unknown, revoked or expired");
     let snapshot = app.directory.snapshot();
     let (key, project) = snapshot.api_key(text).ok_or_else(refused)?;
@@ -68,8 +71,8 @@ fn of_api_key(app: &App, text: &str) -> Result<Identity, ApiError> {
 }
 
 /// [`authenticate`], and for browsers the origin of the page.
-fn identify(app: &App, parts: &Parts, credentials: &str) -> Result<Arc<Identity>, ApiError> {
-    let identity = authenticate(app, credentials)?;
+async fn identify(app: &App, parts: &Parts, credentials: &str) -> Result<Arc<Identity>, ApiError> {
+    let identity = authenticate(app, credentials, ClientAddress::of(&parts.extensions)).await?;
     cors::check_origin(&*app.project(&identity)?, &parts.headers)?;
     Ok(identity)
 }
@@ -83,7 +86,7 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let text = bearer::from_header(&parts.headers)?.ok_or_else(bearer::missing)?;
-        identify(app, parts, text).map(Self)
+        identify(app, parts, text).await.map(Self)
     }
 }
 
@@ -103,7 +106,7 @@ impl FromRequestParts<Arc<App>> for StreamCaller {
             (Some(text), None) | (None, Some(text)) => text,
             (None, None) => return Err(bearer::missing()),
         };
-        identify(app, parts, &text).map(Self)
+        identify(app, parts, &text).await.map(Self)
     }
 }
 
