@@ -2,16 +2,16 @@
 
 -- Null stands for all projects. Numbers of projects are never used again, so that one that is gone opens nothing.
 -- configured: given as NUNCIO_ADMIN_KEY; another value there takes its place.
-alter table admin_keys add column if not exists projects integer[];
 alter table admin_keys
-    add column configured boolean not null default false,
+    add column projects     integer[],
+    add column configured   boolean not null default false,
     add column rotated_from bigint references admin_keys,
-    add column version bigint not null default 1;
+    add column version      bigint not null default 1;
 
 -- Networks in CIDR form from which a key may be used; empty stands for all.
 alter table api_keys
     add column allowed_networks text[] not null default '{}',
-    add column rotated_from bigint references api_keys on delete set null;
+    add column rotated_from     bigint references api_keys on delete set null;
 
 -- Who did what. It outlives what it tells of: there are no references, and the project stands here by its name too.
 create table audit_log (
@@ -55,6 +55,10 @@ begin
     if was = now_is then
         return null;
     end if;
+    if tg_table_name = 'admin_keys' then
+        was := audit_names(was);
+        now_is := audit_names(now_is);
+    end if;
     if its_project is not null and its_name is null then
         select name into its_name from projects where id = its_project;
         -- It goes with its project, whose own entry tells of that.
@@ -76,6 +80,13 @@ begin
 end
 $$;
 
+-- The same row with the names of its projects in place of their numbers.
+create function audit_names(admin_key jsonb) returns jsonb language sql stable as $$
+    select case when jsonb_typeof(admin_key->'projects') = 'array' then jsonb_set(admin_key, '{projects}', (
+        select coalesce(jsonb_agg(p.name order by p.name), '[]') from projects p where admin_key->'projects' @> to_jsonb(p.id)))
+    else admin_key end
+$$;
+
 create trigger audit after insert or update or delete on projects for each row
     execute function audit('projects', 'name');
 create trigger audit after insert or update or delete on namespaces for each row
@@ -94,7 +105,7 @@ create table idempotent_answers (
     admin_key_id bigint      not null references admin_keys on delete cascade,
     id           bytea       not null,
     fingerprint  bytea       not null,
-    claim        uuid        not null,
+    claim        bigint      not null default 1,
     started_at   timestamptz not null default clock_timestamp(),
     answer       bytea,
     primary key (admin_key_id, id)

@@ -53,12 +53,15 @@ pub async fn authenticate(app: &App, credentials: &str, address: IpAddr) -> Resu
     token::read(app, credentials).await.map(Arc::new)
 }
 
-fn of_api_key(app: &App, text: &str, _address: IpAddr) -> Result<Identity, ApiError> {
+fn of_api_key(app: &App, text: &str, address: IpAddr) -> Result<Identity, ApiError> {
     let refused = || ApiError::unauthenticated("the API key is unknown, revoked or expired");
     let snapshot = app.directory.snapshot();
     let (key, project) = snapshot.api_key(text).ok_or_else(refused)?;
     if key.expires_at.is_some_and(|end| end <= app.clock.now()) {
         return Err(refused());
+    }
+    if !key.allows_from(address) {
+        return Err(ApiError::unauthenticated(format!("the API key may not be used from {address}")));
     }
     app.usage.note(key.id, app.clock.now());
     Ok(Identity {
@@ -67,6 +70,7 @@ fn of_api_key(app: &App, text: &str, _address: IpAddr) -> Result<Identity, ApiEr
         subject: None,
         rights: key.rights.clone(),
         expires_at: key.expires_at,
+        address: Some(address),
         proof: Proof::ApiKey(key.prefix.clone()),
     })
 }
@@ -228,6 +232,7 @@ impl FromRequestParts<Arc<App>> for Admin {
         match key.expires_at {
             Some(end) if end <= app.clock.now() => Err(refused()),
             _ => {
+                app.usage.note_admin(key.id, app.clock.now());
                 let address = ClientAddress::of(&parts.extensions);
                 Ok(Self { key, request_id: problem::request_id(&parts.extensions), address })
             }

@@ -15,6 +15,21 @@ use crate::error::ApiError;
 /// A JSON body read as `T`, which should refuse unknown fields: a misspelt one must not be taken as left out.
 pub(super) struct Body<T>(pub(super) T);
 
+impl<T: DeserializeOwned + Default> Body<T> {
+    /// The body, which may be left out: there is nothing in it that must be said.
+    ///
+    /// # Errors
+    /// As for any body.
+    pub(super) async fn or_default(request: Request) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let Payload(bytes) = Payload::from_request(Request::from_parts(parts.clone(), body), &()).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        Self::from_request(Request::from_parts(parts, bytes.into()), &()).await
+    }
+}
+
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 

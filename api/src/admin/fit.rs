@@ -61,7 +61,8 @@ fn faults<T: DeserializeOwned>(mut value: Value, first: Fault) -> Vec<Fault> {
 /// The value without this fault, and the next fault if there is one; none where nothing fits there.
 fn mend<T: DeserializeOwned>(value: &Value, fault: &Fault) -> Option<(Value, Option<Fault>)> {
     let (last, parents) = fault.steps.split_last()?;
-    let places = [None, Some(json!("")), Some(json!(0)), Some(json!(false)), Some(json!([])), Some(json!({}))];
+    let places =
+        [None, Some(json!("")), Some(json!(0)), Some(json!(false)), Some(json!([])), Some(json!({}))];
     places.into_iter().find_map(|place| {
         let mut changed = value.clone();
         put(find(&mut changed, parents)?, last, place)?;
@@ -182,7 +183,8 @@ mod tests {
             "name": 7, "kind": "plain", "size": 300, "odd": 1, "when": "soon",
             "inner": {"channels": ["a", 1, "b", null], "sizeBytes": -1, "strange": {}},
         });
-        let all = ["name", "size", "odd", "when", "inner.channels[1]", "inner.channels[3]", "inner.sizeBytes"];
+        let all =
+            ["name", "size", "odd", "when", "inner.channels[1]", "inner.channels[3]", "inner.sizeBytes"];
         let found = fields(body);
         for field in all {
             assert_eq!(found.iter().filter(|found| *found == field).count(), 1, "{field}: {found:?}");

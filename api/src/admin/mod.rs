@@ -3,6 +3,7 @@
 //! Bodies are camelCase JSON. Create is POST to the collection (201, `Location`), change is PATCH (JSON merge patch)
 //! with `If-Match`, lists are `{"items":[…],"nextPageToken"}`.
 
+mod actions;
 mod body;
 mod dead_letters;
 mod etag;
@@ -12,6 +13,8 @@ mod list;
 mod namespaces;
 mod projects;
 mod redrive;
+mod rights;
+mod rotation;
 mod schemas;
 mod signing_keys;
 

@@ -77,6 +77,7 @@ fn is_in_force(snapshot: &Snapshot, identity: &Identity) -> bool {
             project.id == identity.project
                 && key.rights == identity.rights
                 && key.expires_at == identity.expires_at
+                && identity.address.is_none_or(|address| key.allows_from(address))
         }),
         Proof::Token(token) => snapshot
             .project_by_id(identity.project)

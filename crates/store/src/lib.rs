@@ -5,8 +5,10 @@
 
 mod actor;
 mod admin_keys;
+mod answers;
 mod api_keys;
 mod append;
+mod audit;
 mod connect;
 mod crypto;
 mod dead_letters;
@@ -22,12 +24,15 @@ mod read;
 mod reservations;
 mod resumes;
 mod retention;
+mod rotation;
 mod signing_keys;
 
 pub use actor::{Actor, ActorKind};
-pub use admin_keys::{AdminKey, Role};
+pub use admin_keys::{AdminKey, NewAdminKey, Role};
+pub use answers::{AnswerKey, Attempt, Claim as AnswerClaim};
 pub use api_keys::{ApiKey, NewApiKey};
 pub use append::{Appended, Entry, Outcome, Place, Policy};
+pub use audit::{AuditEntry, AuditFilter, Note};
 pub use connect::{ServerReport, Store, StoreOptions};
 pub use crypto::SecretKey;
 pub use dead_letters::{DeadLetter, NewDeadLetter};
@@ -39,6 +44,7 @@ pub use projects::{NewProject, ProjectChange, ProjectRow};
 pub use read::{ChannelHead, Head, Page};
 pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, Ticket};
 pub use resumes::{Claim, Claimed, Known};
+pub use rotation::Rotation;
 
 /// The result of every function here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
