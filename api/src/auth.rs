@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use nuncio_model::rights::Proof;
-use nuncio_model::{Action, Channel, Identity, Pattern, ProjectId};
+use nuncio_model::{Action, Channel, Identity, Pattern, ProjectId, Secret};
 use nuncio_store::{Actor, ActorKind, AdminKey, Role, Store};
 
 use crate::address::ClientAddress;
@@ -151,6 +151,7 @@ fn verb(action: Action) -> &'static str {
 pub struct Admin {
     /// The key.
     pub key: AdminKey,
+    text: Secret,
     request_id: String,
     address: IpAddr,
 }
@@ -170,6 +171,11 @@ impl Admin {
     /// The database, changed by whoever is asking.
     pub fn store(&self, app: &App) -> Store {
         app.store.acting_as(self.actor())
+    }
+
+    /// The key's text, by which what is kept for its holder alone is sealed.
+    pub(crate) fn text(&self) -> &Secret {
+        &self.text
     }
 
     /// Whether the key is for this project.
@@ -234,7 +240,8 @@ impl FromRequestParts<Arc<App>> for Admin {
             _ => {
                 app.usage.note_admin(key.id, app.clock.now());
                 let address = ClientAddress::of(&parts.extensions);
-                Ok(Self { key, request_id: problem::request_id(&parts.extensions), address })
+                let (text, request_id) = (Secret::new(text), problem::request_id(&parts.extensions));
+                Ok(Self { key, text, request_id, address })
             }
         }
     }

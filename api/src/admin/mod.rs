@@ -4,10 +4,13 @@
 //! with `If-Match`, lists are `{"items":[…],"nextPageToken"}`.
 
 mod actions;
+mod admin_keys;
+mod audit_log;
 mod body;
 mod dead_letters;
 mod etag;
 mod fit;
+mod idempotency;
 mod keys;
 mod list;
 mod namespaces;
@@ -20,6 +23,7 @@ mod signing_keys;
 
 use std::sync::Arc;
 
+pub(crate) use idempotency::layer as idempotency_layer;
 use nuncio_model::ProjectName;
 use nuncio_store::Project;
 use utoipa_axum::router::OpenApiRouter;
@@ -30,13 +34,17 @@ use crate::error::ApiError;
 
 /// Every address below `/admin/v1`.
 pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new()
+    let mut router = OpenApiRouter::new()
         .merge(projects::router())
         .merge(namespaces::router())
         .merge(keys::router())
         .merge(signing_keys::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
+        .merge(admin_keys::router())
+        .merge(audit_log::router());
+    idempotency::describe(router.get_openapi_mut());
+    router
 }
 
 /// The project that a path names, as it is now: what was just changed through another node is seen. One that the key is
