@@ -121,7 +121,7 @@ impl Store {
             .acquire_timeout(CONNECT_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Self { append: pool.clone(), read: pool, secret_key: self.secret_key.clone() }
+        Self { append: pool.clone(), read: pool, ..self.clone() }
     }
 
     /// Asks the server for an answer.

@@ -159,6 +159,7 @@ impl Store {
                 ("right", None, subject.as_ref(), action, pattern, Some(issued_before))
             }
         };
+        let mut change = self.change().await?;
         let row: Option<RawRevocation> = sqlx::query_as(CREATE_REVOCATION)
             .bind(project.0)
             .bind(kind)
@@ -170,8 +171,9 @@ impl Store {
             .bind(&new.reason)
             .bind(new.expires_at)
             .bind(MAX_REVOCATIONS)
-            .fetch_optional(&self.append)
+            .fetch_optional(&mut *change)
             .await?;
+        change.commit().await?;
         row.map(Revocation::try_from).transpose()
     }
 
@@ -218,7 +220,9 @@ impl Store {
     /// # Errors
     /// `NotFound` where the project has no such revocation.
     pub async fn delete_revocation(&self, project: ProjectId, id: i64) -> Result<()> {
-        let done = sqlx::query(DELETE_REVOCATION).bind(project.0).bind(id).execute(&self.append).await?;
+        let mut change = self.change().await?;
+        let done = sqlx::query(DELETE_REVOCATION).bind(project.0).bind(id).execute(&mut *change).await?;
+        change.commit().await?;
         if done.rows_affected() == 0 { Err(Error::NotFound("the revocation")) } else { Ok(()) }
     }
 }
