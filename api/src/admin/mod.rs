@@ -11,6 +11,7 @@ mod list;
 mod namespaces;
 mod projects;
 mod redrive;
+mod revocations;
 mod schemas;
 mod signing_keys;
 
@@ -33,6 +34,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(signing_keys::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
+        .merge(revocations::router())
 }
 
 /// The project that a path names, as it is now: what was just changed through another node is seen. One that the key is
