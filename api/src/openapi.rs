@@ -73,6 +73,8 @@ pub struct EventsPage {
         (name = "keys", description = "API keys"),
         (name = "signing keys", description = "Keys that tokens are signed with"),
         (name = "dead letters", description = "Messages that could not become events"),
+        (name = "admin keys", description = "Keys for this API; managed by owners for all projects"),
+        (name = "audit log", description = "Who did what, before and after"),
     )
 )]
 struct Frame;

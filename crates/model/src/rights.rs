@@ -1,5 +1,7 @@
 //! Who someone is and what they may do.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -189,6 +191,8 @@ pub struct Identity {
     pub rights: Rights,
     /// When this ends.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Where it is used from, for a key that may be used from some networks alone.
+    pub address: Option<IpAddr>,
     /// What proved it.
     pub proof: Proof,
 }
