@@ -16,6 +16,7 @@ mod list;
 mod namespaces;
 mod projects;
 mod redrive;
+mod revocations;
 mod rights;
 mod rotation;
 mod schemas;
@@ -41,6 +42,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(signing_keys::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
+        .merge(revocations::router())
         .merge(admin_keys::router())
         .merge(audit_log::router());
     idempotency::describe(router.get_openapi_mut());

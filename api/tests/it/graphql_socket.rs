@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nuncio_api::ApiSettings;
-use nuncio_model::rights::RightsText;
 use nuncio_store::NewApiKey;
 use serde_json::json;
 

@@ -13,7 +13,9 @@ mod connect;
 mod crypto;
 mod dead_letters;
 mod directory;
+mod edition;
 mod error;
+mod freshness;
 mod keys;
 mod namespaces;
 mod nodes;
@@ -24,6 +26,7 @@ mod read;
 mod reservations;
 mod resumes;
 mod retention;
+mod revocations;
 mod rotation;
 mod signing_keys;
 
@@ -37,13 +40,16 @@ pub use connect::{ServerReport, Store, StoreOptions};
 pub use crypto::SecretKey;
 pub use dead_letters::{DeadLetter, NewDeadLetter};
 pub use directory::{Directory, Project, SigningKey, Snapshot};
+pub use edition::Edition;
 pub use error::Error;
+pub use freshness::Freshness;
 
 pub use namespaces::Namespace;
 pub use projects::{NewProject, ProjectChange, ProjectRow};
 pub use read::{ChannelHead, Head, Page};
 pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, Ticket};
 pub use resumes::{Claim, Claimed, Known};
+pub use revocations::{MAX_REVOCATIONS, NewRevocation, Revocation, RevocationFilter};
 pub use rotation::Rotation;
 
 /// The result of every function here.
