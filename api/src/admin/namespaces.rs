@@ -97,7 +97,7 @@ async fn create(
         Some(Value::String(name)) if namespace::is_name(&name) => name,
         _ => return Err(bad().field("name", "must be one segment: 1 to 64 of letters, digits, `_` and `-`")),
     };
-    let settings = merge(&project.defaults, new)?;
+    let settings = merge(&project.defaults.settings, new)?;
     check(&settings)?;
     let row = app.store.create_namespace(project.id, &name, &settings).await?;
     app.directory.refresh().await?;

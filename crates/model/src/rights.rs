@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::channel::NameError;
-use crate::{Channel, Pattern, ProjectId, ProjectName};
+use crate::{Channel, Pattern, ProjectId, ProjectName, PublisherKind};
 
 /// What can be done to a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,4 +135,14 @@ pub struct Identity {
     pub expires_at: Option<DateTime<Utc>>,
     /// What proved it.
     pub proof: Proof,
+}
+
+impl Identity {
+    /// Whether this is a server or an app, as a namespace's `publishers` tell them apart.
+    pub fn publisher(&self) -> PublisherKind {
+        match self.proof {
+            Proof::ApiKey(_) => PublisherKind::Keys,
+            Proof::Token(_) => PublisherKind::Tokens,
+        }
+    }
 }
