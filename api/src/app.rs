@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Identity};
 use nuncio_store::{Directory, Project, Store};
@@ -45,6 +46,8 @@ pub struct ApiSettings {
     pub connections_per_address: usize,
     /// The most connections in all.
     pub connections: usize,
+    /// The proxies that are believed whom they were connected by.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for ApiSettings {
@@ -62,6 +65,7 @@ impl Default for ApiSettings {
             idle: Duration::from_secs(75),
             connections_per_address: 20_000,
             connections: 100_000,
+            trusted_proxies: Vec::new(),
         }
     }
 }

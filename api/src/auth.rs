@@ -7,17 +7,20 @@ mod token;
 mod usage;
 mod watch;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use nuncio_model::rights::Proof;
-use nuncio_model::{Action, Channel, Identity, Pattern};
-use nuncio_store::{AdminKey, Role};
+use nuncio_model::{Action, Channel, Identity, Pattern, ProjectId};
+use nuncio_store::{Actor, ActorKind, AdminKey, Role, Store};
 
+use crate::address::ClientAddress;
 use crate::app::App;
 use crate::cors;
 use crate::error::ApiError;
+use crate::problem;
 
 pub use token::{MintError, mint_token};
 pub use usage::Usage;
@@ -30,11 +33,12 @@ const ADMIN_KEY: &str = "na_";
 /// The longest text that is looked at: an ordinary token has some hundred bytes.
 const MAX_CREDENTIALS_BYTES: usize = 8_192;
 
-/// Tells who a key (`nk_…`) or a token (JWT) stands for, now. It asks nothing of the database.
+/// Tells who a key (`nk_…`) or a token (JWT) stands for, now, where it is used from this address. It asks nothing of the
+/// database.
 ///
 /// # Errors
 /// `UNAUTHENTICATED` with a sentence that says what is wrong, and never what would be right.
-pub fn authenticate(app: &App, credentials: &str) -> Result<Arc<Identity>, ApiError> {
+pub async fn authenticate(app: &App, credentials: &str, address: IpAddr) -> Result<Arc<Identity>, ApiError> {
     if credentials.len() > MAX_CREDENTIALS_BYTES {
         return Err(ApiError::unauthenticated("the credentials are longer than 8192 bytes"));
     }
@@ -44,12 +48,12 @@ pub fn authenticate(app: &App, credentials: &str) -> Result<Arc<Identity>, ApiEr
         ));
     }
     if credentials.starts_with(API_KEY) {
-        return of_api_key(app, credentials).map(Arc::new);
+        return of_api_key(app, credentials, address).map(Arc::new);
     }
-    token::read(&app.directory.snapshot(), credentials, app.clock.now()).map(Arc::new)
+    token::read(app, credentials).await.map(Arc::new)
 }
 
-fn of_api_key(app: &App, text: &str) -> Result<Identity, ApiError> {
+fn of_api_key(app: &App, text: &str, _address: IpAddr) -> Result<Identity, ApiError> {
     let refused = || ApiError::unauthenticated("the API key is unknown, revoked or expired");
     let snapshot = app.directory.snapshot();
     let (key, project) = snapshot.api_key(text).ok_or_else(refused)?;
@@ -68,8 +72,8 @@ fn of_api_key(app: &App, text: &str) -> Result<Identity, ApiError> {
 }
 
 /// [`authenticate`], and for browsers the origin of the page.
-fn identify(app: &App, parts: &Parts, credentials: &str) -> Result<Arc<Identity>, ApiError> {
-    let identity = authenticate(app, credentials)?;
+async fn identify(app: &App, parts: &Parts, credentials: &str) -> Result<Arc<Identity>, ApiError> {
+    let identity = authenticate(app, credentials, ClientAddress::of(&parts.extensions)).await?;
     cors::check_origin(&*app.project(&identity)?, &parts.headers)?;
     Ok(identity)
 }
@@ -83,7 +87,7 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let text = bearer::from_header(&parts.headers)?.ok_or_else(bearer::missing)?;
-        identify(app, parts, text).map(Self)
+        identify(app, parts, text).await.map(Self)
     }
 }
 
@@ -103,7 +107,7 @@ impl FromRequestParts<Arc<App>> for StreamCaller {
             (Some(text), None) | (None, Some(text)) => text,
             (None, None) => return Err(bearer::missing()),
         };
-        identify(app, parts, &text).map(Self)
+        identify(app, parts, &text).await.map(Self)
     }
 }
 
@@ -140,15 +144,52 @@ fn verb(action: Action) -> &'static str {
 
 /// Whoever asks something of `/admin/v1`, by an admin key in the `Authorization` header.
 #[derive(Debug)]
-pub struct Admin(pub AdminKey);
+pub struct Admin {
+    /// The key.
+    pub key: AdminKey,
+    request_id: String,
+    address: IpAddr,
+}
 
 impl Admin {
+    /// Whoever is asking, as the audit log names them.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            kind: ActorKind::AdminKey,
+            name: self.key.name.clone(),
+            prefix: Some(self.key.prefix.clone()),
+            request_id: Some(self.request_id.clone()),
+            address: Some(self.address),
+        }
+    }
+
+    /// The database, changed by whoever is asking.
+    pub fn store(&self, app: &App) -> Store {
+        app.store.acting_as(self.actor())
+    }
+
+    /// Whether the key is for this project.
+    pub fn is_for(&self, project: ProjectId) -> bool {
+        self.key.projects.as_ref().is_none_or(|projects| projects.contains(&project))
+    }
+
+    /// Refuses keys that are for some projects alone.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for them.
+    pub fn is_global(&self) -> Result<(), ApiError> {
+        match self.key.projects {
+            None => Ok(()),
+            Some(_) => Err(ApiError::forbidden("this admin key is for some projects, and this concerns all")),
+        }
+    }
+
     /// Refuses a role that may only look.
     ///
     /// # Errors
     /// `FORBIDDEN` for viewers.
     pub fn may_change(&self) -> Result<(), ApiError> {
-        match self.0.role {
+        match self.key.role {
             Role::Owner | Role::Admin => Ok(()),
             Role::Viewer => {
                 Err(ApiError::forbidden("this admin key may look and not change: its role is viewer"))
@@ -161,7 +202,7 @@ impl Admin {
     /// # Errors
     /// `FORBIDDEN` for admins and viewers.
     pub fn is_owner(&self) -> Result<(), ApiError> {
-        match self.0.role {
+        match self.key.role {
             Role::Owner => Ok(()),
             Role::Admin | Role::Viewer => {
                 Err(ApiError::forbidden("only an admin key with the role owner may do this"))
@@ -186,7 +227,10 @@ impl FromRequestParts<Arc<App>> for Admin {
         let key = app.directory.snapshot().admin_key(text).cloned().ok_or_else(refused)?;
         match key.expires_at {
             Some(end) if end <= app.clock.now() => Err(refused()),
-            _ => Ok(Self(key)),
+            _ => {
+                let address = ClientAddress::of(&parts.extensions);
+                Ok(Self { key, request_id: problem::request_id(&parts.extensions), address })
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::server::Full;
-use crate::{admin, cors, graphql, history, openapi, problem, publish, sse, well_formed};
+use crate::{address, admin, cors, graphql, history, openapi, problem, publish, sse, well_formed};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -35,6 +35,7 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(app.settings.max_body_bytes))
         .layer(cors::layer(&app))
+        .layer(middleware::from_fn_with_state(app.clone(), address::layer))
         .layer(middleware::from_fn(well_formed::layer))
         .layer(middleware::from_fn(problem::layer))
         .layer(header_unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))

@@ -48,20 +48,6 @@ impl From<Namespace> for Shown {
     }
 }
 
-/// A namespace to be made: its name and any of its settings; those left out are the project's defaults.
-///
-/// It describes the body, whose fields are judged one by one.
-#[derive(Serialize, ToSchema)]
-#[schema(as = NewNamespace)]
-pub(super) struct New {
-    /// The first segment of its channels.
-    name: String,
-    /// Its settings.
-    #[serde(flatten)]
-    #[schema(value_type = super::schemas::NamespaceSettings)]
-    settings: NamespaceSettings,
-}
-
 /// List the namespaces that have settings of their own.
 #[utoipa::path(
     get, path = "/admin/v1/projects/{project}/namespaces", tag = "namespaces",
@@ -70,11 +56,11 @@ pub(super) struct New {
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    _admin: Admin,
+    admin: Admin,
     Path(project): Path<String>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<List<Shown>>, ApiError> {
-    let (project, limit) = (super::project(&app, &project).await?, paging.limit()?);
+    let (project, limit) = (super::project(&app, &admin, &project).await?, paging.limit()?);
     let rows = app.store.list_namespaces(project.id, &paging.after_text()?, limit + 1).await?;
     Ok(Json(List::of(rows, limit, |row| row.name.clone(), Shown::from)))
 }
@@ -82,7 +68,7 @@ async fn list(
 /// Give a namespace settings of its own.
 #[utoipa::path(
     post, path = "/admin/v1/projects/{project}/namespaces", tag = "namespaces",
-    params(("project" = String, Path)), request_body = New,
+    params(("project" = String, Path)), request_body = super::schemas::NewNamespace,
     responses((status = 201, body = Shown), (status = "4XX", body = Problem))
 )]
 async fn create(
@@ -92,14 +78,19 @@ async fn create(
     Body(mut new): Body<Object>,
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
-    let project = super::project(&app, &project).await?;
+    let project = super::project(&app, &admin, &project).await?;
     let name = match new.shift_remove("name") {
-        Some(Value::String(name)) if namespace::is_name(&name) => name,
-        _ => return Err(bad().field("name", "must be one segment: 1 to 64 of letters, digits, `_` and `-`")),
+        Some(Value::String(name)) if namespace::is_name(&name) => Some(name),
+        _ => None,
     };
     let settings = merge(&project.defaults.settings, new)?;
-    check(&settings)?;
-    let row = app.store.create_namespace(project.id, &name, &settings).await?;
+    let Some(name) = name else {
+        return Err(
+            problems(&settings).field("name", "must be one segment: 1 to 64 of letters, digits, `_` and `-`")
+        );
+    };
+    problems(&settings).if_any_field()?;
+    let row = admin.store(&app).create_namespace(project.id, &name, &settings).await?;
     app.directory.refresh().await?;
     let location = format!("/admin/v1/projects/{}/namespaces/{name}", project.name);
     Ok(etag::created(location, row.version, Shown::from(row)))
@@ -113,10 +104,10 @@ async fn create(
 )]
 async fn get(
     State(app): State<Arc<App>>,
-    _admin: Admin,
+    admin: Admin,
     Path((project, name)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let row = find(&app, &project, &name).await?.1;
+    let row = find(&app, &admin, &project, &name).await?.1;
     Ok(etag::ok(row.version, Shown::from(row)))
 }
 
@@ -124,7 +115,7 @@ async fn get(
 #[utoipa::path(
     patch, path = "/admin/v1/projects/{project}/namespaces/{name}", tag = "namespaces",
     params(("project" = String, Path), ("name" = String, Path)),
-    request_body(content = super::schemas::NamespaceSettings, content_type = "application/merge-patch+json"),
+    request_body(content = super::schemas::NamespaceChanges, content_type = "application/merge-patch+json"),
     responses((status = 200, body = Shown), (status = "4XX", body = Problem))
 )]
 async fn patch(
@@ -135,11 +126,12 @@ async fn patch(
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
-    let (project, current) = find(&app, &project, &name).await?;
+    let (project, current) = find(&app, &admin, &project, &name).await?;
     if_match.check(current.version)?;
     let settings = merge(&current.settings, changes)?;
-    check(&settings)?;
-    let row = app.store.update_namespace(project, &current.name, &settings, Some(current.version)).await?;
+    problems(&settings).if_any_field()?;
+    let row =
+        admin.store(&app).update_namespace(project, &current.name, &settings, Some(current.version)).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(row.version, Shown::from(row)))
 }
@@ -157,31 +149,28 @@ async fn delete(
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
     admin.may_change()?;
-    let (project, current) = find(&app, &project, &name).await?;
+    let (project, current) = find(&app, &admin, &project, &name).await?;
     if_match.check(current.version)?;
-    app.store.delete_namespace(project, &current.name, if_match.0).await?;
+    admin.store(&app).delete_namespace(project, &current.name, if_match.0).await?;
     app.directory.refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn find(
     app: &App,
+    admin: &Admin,
     project: &str,
     name: &str,
 ) -> Result<(nuncio_model::ProjectId, Namespace), ApiError> {
-    let project = super::project(app, project).await?;
+    let project = super::project(app, admin, project).await?;
     if !namespace::is_name(name) {
         return Err(ApiError::not_found("namespace"));
     }
     Ok((project.id, app.store.namespace(project.id, name).await?))
 }
 
-fn check(settings: &NamespaceSettings) -> Result<(), ApiError> {
-    let error =
-        settings.problems().into_iter().fold(bad(), |error, (field, message)| error.field(field, message));
-    error.if_any_field()
-}
-
-fn bad() -> ApiError {
-    ApiError::invalid("the namespace cannot be like this")
+/// All that is wrong with the settings.
+fn problems(settings: &NamespaceSettings) -> ApiError {
+    let error = ApiError::invalid("the namespace cannot be like this");
+    settings.problems().into_iter().fold(error, |error, (field, message)| error.field(field, message))
 }

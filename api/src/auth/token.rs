@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use nuncio_model::rights::{Proof, RightsText};
+use nuncio_model::rights::{Proof, RightsText, TokenProof};
 use nuncio_model::{Identity, ProjectName, Rights};
 use nuncio_store::{Project, SigningKey, Snapshot};
 use serde::{Deserialize, Serialize};
 
+use crate::app::App;
 use crate::error::ApiError;
 
 /// How far the clock of whoever signs may be ahead of or behind ours.
@@ -35,22 +36,25 @@ struct Claims {
     sub: String,
     exp: f64,
     nbf: Option<f64>,
+    iat: Option<f64>,
+    jti: Option<String>,
     #[serde(default)]
     nuncio: RightsText,
 }
 
-/// Tells who a token stands for at the time `now`.
+/// Tells who a token stands for now.
 ///
 /// # Errors
 /// `UNAUTHENTICATED`, with a sentence for whoever makes the tokens.
-pub(super) fn read(snapshot: &Snapshot, token: &str, now: DateTime<Utc>) -> Result<Identity, ApiError> {
+pub(super) async fn read(app: &App, token: &str) -> Result<Identity, ApiError> {
+    let (snapshot, now) = (app.directory.snapshot(), app.clock.now());
     let header =
         jsonwebtoken::decode_header(token).map_err(|_| refused("is no key and no JSON Web Token"))?;
     // RFC 7515, section 4.1.11: an extension that is said to be critical and is not known voids the token.
     if header.crit.is_some() {
         return Err(refused("has a `crit` header, and none is understood"));
     }
-    let project = project_of(snapshot, token)?;
+    let project = project_of(&snapshot, token)?;
     let key = key_of(project, header.kid.as_deref())?;
     let claims = verify(project, key, token)?;
     check_times(&claims, now)?;
@@ -65,7 +69,11 @@ pub(super) fn read(snapshot: &Snapshot, token: &str, now: DateTime<Utc>) -> Resu
         subject: Some(claims.sub),
         rights,
         expires_at: time(claims.exp),
-        proof: Proof::Token(key.kid.clone()),
+        proof: Proof::Token(TokenProof {
+            kid: key.kid.clone(),
+            jti: claims.jti,
+            issued_at: claims.iat.and_then(time),
+        }),
     })
 }
 

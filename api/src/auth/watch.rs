@@ -78,8 +78,8 @@ fn is_in_force(snapshot: &Snapshot, identity: &Identity) -> bool {
                 && key.rights == identity.rights
                 && key.expires_at == identity.expires_at
         }),
-        Proof::Token(kid) => snapshot
+        Proof::Token(token) => snapshot
             .project_by_id(identity.project)
-            .is_some_and(|project| project.signing_keys.iter().any(|key| key.kid == *kid)),
+            .is_some_and(|project| project.signing_keys.iter().any(|key| key.kid == token.kid)),
     }
 }

@@ -128,6 +128,13 @@ impl Pattern {
         covers(&mine, &theirs)
     }
 
+    /// Whether some channel may be matched by both.
+    pub fn overlaps(&self, other: &Pattern) -> bool {
+        let (mine, theirs) = (split(&self.0), split(&other.0));
+        let system = [&mine, &theirs].iter().any(|segments| segments[0].starts_with('$'));
+        (!system || mine[0] == theirs[0]) && overlap(&mine, &theirs)
+    }
+
     /// A PostgreSQL regular expression for the same channels, to be matched against a dot followed by the name.
     ///
     /// Each segment is written with the dot before it, so that `#` may stand for nothing at all.
@@ -166,6 +173,30 @@ fn covers(wide: &[&str], narrow: &[&str]) -> bool {
                 // A `#` on the narrow side may be many segments; one plain segment or `*` cannot cover it.
                 (_, "#") => false,
                 ("*", _) => old[i + 1],
+                (plain, other) => plain == other && old[i + 1],
+            };
+        }
+    }
+    row[0]
+}
+
+/// Whether some name is matched by both. It never says no wrongly; a few yes (names of more segments than there may be)
+/// are of no use to anyone.
+///
+/// Dynamic programming from the right: `row[i]` tells whether `one[i..]` and what is left of `other` have a name in common.
+fn overlap(one: &[&str], other: &[&str]) -> bool {
+    let mut row = vec![true; one.len() + 1];
+    for i in (0..one.len()).rev() {
+        row[i] = one[i] == "#" && row[i + 1];
+    }
+    for segment in other.iter().rev() {
+        let old = row.clone();
+        row[one.len()] = *segment == "#" && old[one.len()];
+        for i in (0..one.len()).rev() {
+            row[i] = match (one[i], *segment) {
+                ("#", _) => old[i] || row[i + 1],
+                (_, "#") => row[i + 1] || old[i],
+                ("*", _) | (_, "*") => old[i + 1],
                 (plain, other) => plain == other && old[i + 1],
             };
         }
@@ -307,6 +338,16 @@ mod tests {
                 prop_assert!(wide.matches(&name));
             }
             prop_assert_eq!(wide.matches(&name), wide.covers(&Pattern::from(&name)));
+        }
+
+        #[test]
+        fn patterns_that_match_the_same_channel_overlap(one in segments(true), other in segments(true), name in segments(false)) {
+            let (one, other, name) = (pattern(&one), pattern(&other), channel(&name));
+            if one.matches(&name) && other.matches(&name) {
+                prop_assert!(one.overlaps(&other) && other.overlaps(&one));
+            }
+            prop_assert_eq!(one.overlaps(&Pattern::from(&name)), one.matches(&name));
+            prop_assert!(!one.covers(&other) || one.overlaps(&other));
         }
 
         #[test]

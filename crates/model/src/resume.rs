@@ -22,7 +22,7 @@ impl ResumeKey {
         let subject = match (&identity.subject, &identity.proof) {
             (Some(subject), _) => ["user", subject],
             (None, Proof::ApiKey(prefix)) => ["key", prefix],
-            (None, Proof::Token(kid)) => ["signing key", kid],
+            (None, Proof::Token(token)) => ["signing key", &token.kid],
         };
         let key = hash(&[subject[0], subject[1], operation, id]);
         Self { project: identity.project, owner: hash(&subject), key }

@@ -27,6 +27,8 @@ pub struct Rights {
     signal: Vec<Pattern>,
     presence: Vec<Pattern>,
     consume: Vec<String>,
+    /// What has been taken away. It is looked at by every answer.
+    denied: Vec<(Action, Pattern)>,
 }
 
 /// Rights as they are written in a token's `nuncio` claim, in the admin API and in the database.
@@ -59,7 +61,13 @@ impl Rights {
             signal: read(&text.signal)?,
             presence: read(&text.presence)?,
             consume: text.consume.clone(),
+            denied: Vec::new(),
         })
+    }
+
+    /// Takes away the right to do this to all channels that the pattern matches, whatever else allows it.
+    pub fn deny(&mut self, action: Action, pattern: Pattern) {
+        self.denied.push((action, pattern));
     }
 
     /// The rights as they are written.
@@ -89,16 +97,22 @@ impl Rights {
     /// Whether this may be done to every channel the pattern can match.
     pub fn allow_pattern(&self, action: Action, pattern: &Pattern) -> bool {
         self.of(action).iter().any(|right| right.covers(pattern))
+            && !self.denied_of(action).any(|denied| denied.overlaps(pattern))
     }
 
     /// Whether this may be done to the channel.
     pub fn allow(&self, action: Action, channel: &Channel) -> bool {
         self.of(action).iter().any(|right| right.matches(channel))
+            && !self.denied_of(action).any(|denied| denied.matches(channel))
     }
 
     /// Whether the consumer may be used.
     pub fn allow_consumer(&self, name: &str) -> bool {
         self.consume.iter().any(|right| right == "*" || right == name)
+    }
+
+    fn denied_of(&self, action: Action) -> impl Iterator<Item = &Pattern> {
+        self.denied.iter().filter(move |(denied, _)| *denied == action).map(|(_, pattern)| pattern)
     }
 
     fn of(&self, action: Action) -> &[Pattern] {
@@ -116,8 +130,19 @@ impl Rights {
 pub enum Proof {
     /// The API key of this prefix.
     ApiKey(String),
-    /// A token that was signed with the project's key of this id.
-    Token(String),
+    /// A token.
+    Token(TokenProof),
+}
+
+/// What names a token, so that it can be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenProof {
+    /// The id of the key that it was signed with.
+    pub kid: String,
+    /// Its own id (`jti`).
+    pub jti: Option<String>,
+    /// When it was made (`iat`).
+    pub issued_at: Option<DateTime<Utc>>,
 }
 
 /// Whoever a key or token stands for, inside one project.
@@ -144,5 +169,26 @@ impl Identity {
             Proof::ApiKey(_) => PublisherKind::Keys,
             Proof::Token(_) => PublisherKind::Tokens,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_denied_is_taken_from_every_answer() {
+        let text = RightsText { subscribe: vec!["orders.#".to_owned()], ..RightsText::default() };
+        let mut rights = Rights::parse(&text).expect("good");
+        rights.deny(Action::Subscribe, Pattern::parse("orders.eu.*").expect("good"));
+        let channel = |name| Channel::parse(name).expect("good");
+        let pattern = |name| Pattern::parse(name).expect("good");
+        assert!(rights.allow(Action::Subscribe, &channel("orders.us.1")));
+        assert!(!rights.allow(Action::Subscribe, &channel("orders.eu.1")));
+        assert!(rights.allow_pattern(Action::Subscribe, &pattern("orders.us.#")));
+        for wider in ["orders.#", "orders.*.*", "orders.*.1", "orders.eu.#"] {
+            assert!(!rights.allow_pattern(Action::Subscribe, &pattern(wider)), "{wider}");
+        }
+        assert!(rights.allow_pattern(Action::Subscribe, &pattern("orders.*")));
     }
 }

@@ -3,11 +3,12 @@
 //! All that is wrong is told at once, each with its key.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 /// All settings of a process. There is no `Debug` on purpose: URLs and keys in it are secret.
@@ -43,6 +44,8 @@ pub struct Config {
     pub max_connections: usize,
     /// `NUNCIO_MAX_CONNECTIONS_PER_ADDRESS`: the most connections of one address.
     pub max_connections_per_address: usize,
+    /// `NUNCIO_TRUSTED_PROXIES`: networks of proxies that are believed whom they were connected by.
+    pub trusted_proxies: Vec<IpNet>,
     /// `NUNCIO_DATABASE_CONNECTIONS`: connections that write and administrate.
     pub database_connections: u32,
     /// `NUNCIO_READ_CONNECTIONS`: connections that read pages of the log.
@@ -86,7 +89,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 22] = [
+pub const KEYS: [&str; 23] = [
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -102,6 +105,7 @@ pub const KEYS: [&str; 22] = [
     "NUNCIO_IDLE_SECONDS",
     "NUNCIO_MAX_CONNECTIONS",
     "NUNCIO_MAX_CONNECTIONS_PER_ADDRESS",
+    "NUNCIO_TRUSTED_PROXIES",
     "NUNCIO_DATABASE_CONNECTIONS",
     "NUNCIO_READ_CONNECTIONS",
     "NUNCIO_MAX_BODY_BYTES",
@@ -169,6 +173,7 @@ impl Config {
                 1,
                 10_000_000,
             ),
+            trusted_proxies: reader.networks("NUNCIO_TRUSTED_PROXIES"),
             database_connections: reader.number("NUNCIO_DATABASE_CONNECTIONS", 8, 2, 1_000),
             read_connections: reader.number("NUNCIO_READ_CONNECTIONS", 4, 1, 1_000),
             max_body_bytes: reader.number("NUNCIO_MAX_BODY_BYTES", 24 << 20, 1_024, 1 << 30),
@@ -253,6 +258,18 @@ impl Reader {
         Some(text)
     }
 
+    /// Networks (10.0.0.0/8) and single addresses, with commas between them.
+    fn networks(&mut self, key: &str) -> Vec<IpNet> {
+        let text = self.values.get(key).map_or("", String::as_str);
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let network = |item: &str| item.parse().or_else(|_| item.parse::<IpAddr>().map(IpNet::from)).ok();
+        let networks: Option<Vec<IpNet>> = items.map(network).collect();
+        networks.unwrap_or_else(|| {
+            self.wrong.push(format!("{key} must be networks like 10.0.0.0/8, with commas between them"));
+            Vec::new()
+        })
+    }
+
     fn filter(&mut self, key: &str, default: &str) -> String {
         let text = self.values.get(key).map_or(default, String::as_str).to_owned();
         if let Err(error) = EnvFilter::try_new(&text) {
@@ -309,6 +326,7 @@ mod tests {
             ("NUNCIO_SECRET_KEY", "short"),
             ("NUNCIO_ADMIN_KEY", "short"),
             ("NUNCIO_LOG", "nuncio=loud"),
+            ("NUNCIO_TRUSTED_PROXIES", "10.0.0.0/8, 10.0.0.0/33"),
         ];
         let Err(error) = read("NUNCIO_TYPO = 1\nNUNCIO_MAX_BODY_BYTES = [1]", &environment) else {
             panic!("all is wrong")

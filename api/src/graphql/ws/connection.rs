@@ -1,11 +1,13 @@
 //! One connection from `connection_init` to its end.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_graphql::Response;
 use axum::http::HeaderMap;
+use futures_util::future::BoxFuture;
 use nuncio_model::{Code, Identity};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -38,11 +40,16 @@ const TURNS: usize = 8;
 pub(super) struct Opening {
     /// Whoever the upgrade request's own header stands for.
     pub(super) by_header: Option<Arc<Identity>>,
+    /// Where the client is.
+    pub(super) address: IpAddr,
     /// `Origin` and `Host` of the upgrade request.
     pub(super) origin: HeaderMap,
     /// How long after the node begins to stop this connection is closed.
     pub(super) goaway_after: Duration,
 }
+
+/// Finds out who is asking.
+type Admitting = BoxFuture<'static, Result<Arc<Identity>, ApiError>>;
 
 /// A connection.
 pub(super) struct Connection {
@@ -55,6 +62,8 @@ pub(super) struct Connection {
     alone: Alone,
     /// Who has the first turn next.
     alone_first: bool,
+    /// While it is being found out who is asking.
+    admitting: Option<Admitting>,
     /// Who is asking, since the acknowledgement.
     identity: Option<Arc<Identity>>,
     init_until: Instant,
@@ -80,6 +89,7 @@ impl Connection {
             bell,
             alone: Alone::default(),
             alone_first: true,
+            admitting: None,
             identity: None,
             init_until,
             ping_at: init_until,
@@ -123,9 +133,12 @@ impl Connection {
         causes.drain(..).try_for_each(|cause| self.heed(wire, cause))?;
         self.causes = causes;
         let mut taken = 0;
-        while wire.pending() < FULL && taken < TURN {
+        self.poll_admission(wire, context)?;
+        // Nothing is taken while it is being found out who asks: legacy clients do not wait for that.
+        while self.admitting.is_none() && wire.pending() < FULL && taken < TURN {
             let Poll::Ready(text) = wire.poll_receive(context) else { break };
             self.on_message(wire, &text?)?;
+            self.poll_admission(wire, context)?;
             taken += 1;
         }
         let given = self.serve_operations(wire, context)?;
@@ -249,7 +262,9 @@ impl Connection {
                 }
             }
             Action::Close(reason) => return Err(End::Close(reason)),
-            Action::Initialise(payload) => self.initialise(wire, payload)?,
+            Action::Initialise(payload) => {
+                self.admitting = Some(self.admit(payload));
+            }
             Action::Stop(id) => self.stop(wire, &id),
             Action::Refuse(id) => {
                 let error =
@@ -261,12 +276,24 @@ impl Connection {
         Ok(())
     }
 
-    fn initialise<S: AsyncRead + AsyncWrite + Unpin>(
+    fn poll_admission<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<S>,
-        payload: InitPayload,
+        context: &mut Context<'_>,
     ) -> Result<(), End> {
-        let identity = self.admit(payload).map_err(|error| {
+        let Some(admitting) = &mut self.admitting else { return Ok(()) };
+        let Poll::Ready(admitted) = admitting.as_mut().poll(context) else { return Ok(()) };
+        self.admitting = None;
+        self.let_in(wire, admitted)
+    }
+
+    /// Lets in whoever has been found out to be asking.
+    fn let_in<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        admitted: Result<Arc<Identity>, ApiError>,
+    ) -> Result<(), End> {
+        let identity = admitted.map_err(|error| {
             error.log("");
             End::Close(CloseReason::Forbidden)
         })?;
@@ -284,24 +311,26 @@ impl Connection {
     }
 
     /// Who is asking, if a page of its origin may: by the payload, else by the header of the upgrade request.
-    fn admit(&mut self, mut payload: InitPayload) -> Result<Arc<Identity>, ApiError> {
+    fn admit(&mut self, mut payload: InitPayload) -> Admitting {
         let bearer = |text: String| {
             text.get(..7)
                 .is_some_and(|s| s.eq_ignore_ascii_case("bearer "))
                 .then(|| text[7..].trim().to_owned())
         };
-        let identity = match payload.token.take().or_else(|| payload.authorization().and_then(bearer)) {
-            Some(text) => authenticate(self.app(), &text)?,
-            None => self
-                .opening
-                .by_header
-                .clone()
-                .ok_or_else(|| ApiError::unauthenticated("there are no credentials"))?,
-        };
+        let text = payload.token.take().or_else(|| payload.authorization().and_then(bearer));
+        let by_header = self.opening.by_header.clone();
         // Not kept: they would keep the whole request in memory for as long as the connection lasts.
         let origin = std::mem::take(&mut self.opening.origin);
-        check_origin(&*self.app().project(&identity)?, &origin)?;
-        Ok(identity)
+        let (app, address) = (self.app().clone(), self.opening.address);
+        Box::pin(async move {
+            let identity = match (text, by_header) {
+                (Some(text), _) => authenticate(&app, &text, address).await?,
+                (None, Some(identity)) => identity,
+                (None, None) => return Err(ApiError::unauthenticated("there are no credentials")),
+            };
+            check_origin(&*app.project(&identity)?, &origin)?;
+            Ok(identity)
+        })
     }
 
     fn start<S: AsyncRead + AsyncWrite + Unpin>(

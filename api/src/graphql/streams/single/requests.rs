@@ -235,7 +235,7 @@ fn owner_of(identity: &Identity) -> String {
     let who = match (&identity.subject, &identity.proof) {
         (Some(subject), _) => ("subject", subject),
         (None, Proof::ApiKey(prefix)) => ("key", prefix),
-        (None, Proof::Token(kid)) => ("token", kid),
+        (None, Proof::Token(token)) => ("token", &token.kid),
     };
     serde_json::json!([who, identity.rights.to_text()]).to_string()
 }
