@@ -10,8 +10,10 @@ mod connect;
 mod crypto;
 mod dead_letters;
 mod directory;
+mod errands;
 mod error;
 mod keys;
+mod meter;
 mod namespaces;
 mod nodes;
 mod origin;
@@ -22,6 +24,7 @@ mod reservations;
 mod resumes;
 mod retention;
 mod signing_keys;
+mod usage;
 
 pub use admin_keys::{AdminKey, Role};
 pub use api_keys::{ApiKey, NewApiKey};
@@ -30,13 +33,16 @@ pub use connect::{ServerReport, Store, StoreOptions};
 pub use crypto::SecretKey;
 pub use dead_letters::{DeadLetter, NewDeadLetter};
 pub use directory::{Directory, Project, SigningKey, Snapshot};
+pub use errands::Errand;
 pub use error::Error;
-
+pub use meter::{Meter, Tally};
 pub use namespaces::Namespace;
+pub use nodes::{NodeCard, NodeRow, NodeState};
 pub use projects::{NewProject, ProjectChange, ProjectRow};
 pub use read::{ChannelHead, Head, Page};
 pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, Ticket};
 pub use resumes::{Claim, Claimed, Known};
+pub use usage::{DayUsage, Used};
 
 /// The result of every function here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
