@@ -69,6 +69,9 @@ pub struct EventsPage {
         (name = "keys", description = "API keys"),
         (name = "signing keys", description = "Keys that tokens are signed with"),
         (name = "dead letters", description = "Messages that could not become events"),
+        (name = "connections", description = "What clients keep open, on all nodes"),
+        (name = "nodes", description = "The processes that serve this database"),
+        (name = "usage", description = "What projects use, by day"),
     )
 )]
 struct Frame;

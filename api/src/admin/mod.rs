@@ -4,15 +4,18 @@
 //! with `If-Match`, lists are `{"items":[…],"nextPageToken"}`.
 
 mod body;
+mod connections;
 mod dead_letters;
 mod etag;
 mod keys;
 mod list;
 mod namespaces;
+mod nodes;
 mod projects;
 mod redrive;
 mod schemas;
 mod signing_keys;
+mod usage;
 
 use std::sync::Arc;
 
@@ -33,6 +36,9 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(signing_keys::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
+        .merge(connections::router())
+        .merge(nodes::router())
+        .merge(usage::router())
 }
 
 /// The project that a path names, as it is now: what was just changed through another node is seen. One that the key is

@@ -39,7 +39,7 @@ pub use errands::Errand;
 pub use error::Error;
 pub use meter::{Meter, Tally};
 pub use namespaces::Namespace;
-pub use nodes::{NodeCard, NodeRow, NodeState};
+pub use nodes::{LIVE_WITHIN, NodeCard, NodeRow, NodeState};
 pub use projects::{NewProject, ProjectChange, ProjectRow};
 pub use read::{ChannelHead, Head, Page};
 pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, Ticket};

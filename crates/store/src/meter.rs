@@ -21,7 +21,6 @@ pub struct Meter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    store: Store,
     node: String,
     tallies: RwLock<HashMap<ProjectId, Arc<Tally>>>,
     /// What is being written. It is held while the database is asked, so that counts arrive in the order of their numbers.
@@ -55,9 +54,9 @@ struct Open {
 
 impl Meter {
     /// Counts for this node; nothing is written before [`Self::run`] or [`Self::write`].
-    pub fn new(store: Store, node: impl Into<String>) -> Self {
+    pub fn new(node: impl Into<String>) -> Self {
         let (tallies, writing) = (RwLock::default(), tokio::sync::Mutex::default());
-        Self(Arc::new(Inner { store, node: node.into(), tallies, writing }))
+        Self(Arc::new(Inner { node: node.into(), tallies, writing }))
     }
 
     /// The counts of a project.
@@ -83,23 +82,23 @@ impl Meter {
     ///
     /// # Errors
     /// Where the database cannot be asked.
-    pub async fn write(&self) -> Result<()> {
+    pub async fn write(&self, store: &Store) -> Result<()> {
         let mut writing = self.0.writing.lock().await;
         if writing.taken.is_empty() {
             writing.taken = self.take();
             writing.number += 1;
         }
         if !writing.taken.is_empty() {
-            self.0.store.add_usage(&self.0.node, writing.number, &writing.taken).await?;
+            store.add_usage(&self.0.node, writing.number, &writing.taken).await?;
             writing.taken.clear();
         }
         Ok(())
     }
 
     /// Writes every ten seconds until told to stop. What is counted after that is written by [`Self::finish`].
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self, store: Store, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(WRITE_EVERY)).await.is_some() {
-            if let Err(error) = self.write().await {
+            if let Err(error) = self.write(&store).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "what projects used was not written");
             }
         }
@@ -109,11 +108,11 @@ impl Meter {
     ///
     /// # Errors
     /// Where the database cannot be asked; what was counted since the last writing is then lost.
-    pub async fn finish(&self) -> Result<()> {
+    pub async fn finish(&self, store: &Store) -> Result<()> {
         // Twice, where something was still to be sent again.
-        self.write().await?;
-        self.write().await?;
-        self.0.store.tidy_usage(&self.0.node).await
+        self.write(store).await?;
+        self.write(store).await?;
+        store.tidy_usage(&self.0.node).await
     }
 
     fn take(&self) -> Vec<Used> {

@@ -10,6 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Result, Store};
 
+/// A node that was silent for longer is taken for dead. With the rest, a dead worker's projects are served again within ten
+/// seconds.
+pub const LIVE_WITHIN: Duration = Duration::from_secs(6);
 /// How often a node says that it is alive.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
 

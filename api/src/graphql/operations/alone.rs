@@ -5,13 +5,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response};
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{BoxStream, SelectAll, once};
 
 use super::super::completion::Completion;
-use super::super::fanout::Documents;
+use super::super::fanout::{Documents, operation};
 use super::super::schema::{GapSlot, Schema};
 
 /// What an operation gave.
@@ -30,7 +31,15 @@ pub(in crate::graphql) enum Output {
 #[derive(Default)]
 pub(in crate::graphql) struct Alone {
     streams: SelectAll<BoxStream<'static, Output>>,
-    handles: HashMap<Arc<str>, AbortHandle>,
+    handles: HashMap<Arc<str>, Running>,
+    /// How many events were given out since this was last asked.
+    given: u64,
+}
+
+struct Running {
+    handle: AbortHandle,
+    /// Whether each of its responses is an event.
+    gives_events: bool,
 }
 
 impl Alone {
@@ -39,13 +48,14 @@ impl Alone {
         &mut self,
         id: &str,
         (schema, documents): (&Schema, &Arc<Documents>),
-        request: Request,
+        mut request: Request,
         gap: GapSlot,
     ) {
         let id: Arc<str> = id.into();
         let completion = Completion::of(&request, documents);
+        let gives_events = is_subscription(&mut request);
         let (handle, registration) = AbortHandle::new_pair();
-        self.handles.insert(id.clone(), handle);
+        self.handles.insert(id.clone(), Running { handle, gives_events });
         let done = once({
             let id = id.clone();
             async move { Output::Done(id) }
@@ -62,19 +72,47 @@ impl Alone {
 
     /// Stops an operation: nothing more comes of it.
     pub(in crate::graphql) fn stop(&mut self, id: &str) {
-        if let Some(handle) = self.handles.remove(id) {
-            handle.abort();
+        if let Some(running) = self.handles.remove(id) {
+            running.handle.abort();
+        }
+    }
+
+    /// How many there are.
+    pub(in crate::graphql) fn count(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// How many events were given out since this was last asked.
+    pub(in crate::graphql) fn given(&mut self) -> u64 {
+        std::mem::take(&mut self.given)
+    }
+
+    fn count_event(&mut self, output: &Output) {
+        if let Output::Response(id, response, _) = output
+            && response.errors.is_empty()
+            && self.handles.get(id).is_some_and(|running| running.gives_events)
+        {
+            self.given += 1;
         }
     }
 
     /// What comes next, once it is there.
     pub(in crate::graphql) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Output> {
         match self.streams.poll_next_unpin(context) {
-            Poll::Ready(Some(output)) => Poll::Ready(output),
+            Poll::Ready(Some(output)) => {
+                self.count_event(&output);
+                Poll::Ready(output)
+            }
             // Nothing runs.
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
+}
+
+fn is_subscription(request: &mut Request) -> bool {
+    let name = request.operation_name.clone();
+    let Ok(document) = request.parsed_query() else { return false };
+    operation(document, name.as_deref()).is_some_and(|operation| operation.ty == OperationType::Subscription)
 }
 
 #[cfg(test)]

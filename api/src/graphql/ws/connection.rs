@@ -27,6 +27,7 @@ use super::wire::{End, Wire};
 use crate::app::App;
 use crate::auth::{authenticate, lapsed};
 use crate::clockwork::Watched;
+use crate::connections::{Client, Kind, Open, Turn};
 use crate::cors::check_origin;
 use crate::error::ApiError;
 use crate::hub::{Bell, Cause};
@@ -42,6 +43,8 @@ pub(super) struct Opening {
     pub(super) by_header: Option<Arc<Identity>>,
     /// Where the client is.
     pub(super) address: IpAddr,
+    /// Who the client is, until it is let in. Apart, so that it takes no memory after that.
+    pub(super) client: Option<Box<Client>>,
     /// `Origin` and `Host` of the upgrade request.
     pub(super) origin: HeaderMap,
     /// How long after the node begins to stop this connection is closed.
@@ -71,6 +74,8 @@ pub(super) struct Connection {
     confirm: Confirm,
     goaway_at: Option<Instant>,
     causes: Vec<Cause>,
+    /// Its place among the connections of this node, since the acknowledgement.
+    open: Option<Open>,
 }
 
 impl Connection {
@@ -96,6 +101,7 @@ impl Connection {
             confirm: Confirm::default(),
             goaway_at: None,
             causes: Vec::new(),
+            open: None,
         }
     }
 
@@ -111,7 +117,10 @@ impl Connection {
                 Ok(more) => more,
                 Err(end) => return Poll::Ready(end),
             };
-            match wire.poll_flush(context) {
+            let before = wire.pending();
+            let flushed = wire.poll_flush(context);
+            self.note(before - wire.pending(), wire.pending());
+            match flushed {
                 Poll::Ready(Err(end)) => return Poll::Ready(end),
                 Poll::Ready(Ok(())) if more => {}
                 Poll::Ready(Ok(())) | Poll::Pending => return Poll::Pending,
@@ -179,6 +188,15 @@ impl Connection {
         Ok(given)
     }
 
+    /// Notes what this turn gave to the socket, for whoever looks at the connections.
+    fn note(&mut self, taken: usize, pending: usize) {
+        let events = self.subscriptions.given() + self.alone.given();
+        let Some(open) = &self.open else { return };
+        let place = if pending > 0 { self.subscriptions.slowest() } else { None };
+        let operations = self.subscriptions.count() + self.alone.count();
+        open.note(Turn { events, bytes: taken as u64, pending, operations, place });
+    }
+
     fn app(&self) -> &Arc<App> {
         &self.endpoint.app
     }
@@ -197,6 +215,7 @@ impl Connection {
             Cause::Credentials => self.look_at_credentials()?,
             // What a client asks of its socket it sends on it.
             Cause::Orders => {}
+            Cause::Disconnected => return Err(End::Close(CloseReason::Disconnected)),
             Cause::Draining => {
                 let goaway = Instant::now() + self.opening.goaway_after;
                 self.goaway_at = Some(goaway);
@@ -301,6 +320,10 @@ impl Connection {
         if let Some(left) = left {
             self.watched.ring_at(Instant::now() + left);
         }
+        let client = self.opening.client.take();
+        self.open = client.map(|client| {
+            self.app().connections.open(Kind::Websocket, *client, &identity, &self.bell)
+        });
         self.identity = Some(identity);
         // They may have been revoked since they were checked.
         self.look_at_credentials()?;

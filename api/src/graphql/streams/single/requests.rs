@@ -25,6 +25,7 @@ use super::super::dialect::Dialect;
 use super::{Holding, Single};
 use crate::app::App;
 use crate::auth::{Caller, StreamCaller};
+use crate::connections::Client;
 use crate::cors::check_origin;
 use crate::error::ApiError;
 use crate::live::Exit;
@@ -87,6 +88,7 @@ pub(in crate::graphql) async fn open(
     let answer = async move {
         let StreamCaller(identity) = caller?;
         let exit = Exit::of(request.extensions(), request.version())?;
+        let client = Client::of(request.headers(), request.extensions());
         if request.method() != Method::GET {
             let error = ApiError::invalid("a stream is opened by GET");
             return Err(error.with_status(StatusCode::METHOD_NOT_ALLOWED));
@@ -96,7 +98,7 @@ pub(in crate::graphql) async fn open(
         let holding = occupy(&endpoint.app, single, &identity, ticket).await?;
         single.desk.poke();
         let (framing, dialect, first) = (exit.framing, Dialect::Single, First::Nothing(holding));
-        Ok(super::super::begin(exit, Session { endpoint, identity, dialect, framing, first }))
+        Ok(super::super::begin(exit, Session { endpoint, identity, dialect, framing, client, first }))
     };
     let accept = Accept::of(&HeaderMap::new());
     answer.await.unwrap_or_else(|error| answer::write(Err(error), &accept))
