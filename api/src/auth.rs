@@ -3,6 +3,7 @@
 //! An extractor says who it is; what they may do is a visible line of each handler.
 
 mod bearer;
+pub mod standing;
 mod token;
 mod usage;
 mod watch;
@@ -22,9 +23,10 @@ use crate::cors;
 use crate::error::ApiError;
 use crate::problem;
 
+pub use standing::{Over, Standing};
 pub use token::{MintError, mint_token};
 pub use usage::Usage;
-pub use watch::{Lapse, Watch, lapsed};
+pub use watch::Watch;
 
 /// What API keys begin with.
 const API_KEY: &str = "nk_";
@@ -50,7 +52,9 @@ pub async fn authenticate(app: &App, credentials: &str, address: IpAddr) -> Resu
     if credentials.starts_with(API_KEY) {
         return of_api_key(app, credentials, address).map(Arc::new);
     }
-    token::read(app, credentials).await.map(Arc::new)
+    let identity = token::read(app, credentials).await?;
+    let identity = standing::without_revoked(&app.directory.snapshot(), identity, app.clock.now())?;
+    Ok(Arc::new(identity))
 }
 
 fn of_api_key(app: &App, text: &str, _address: IpAddr) -> Result<Identity, ApiError> {

@@ -140,7 +140,8 @@ pub(crate) async fn start(
     let health = Health::default();
     let ops = Ops { health: health.clone(), metrics };
     shutdown.spawn_to_the_end("ops", ops.serve(listeners.ops, shutdown.stop.clone()));
-    shutdown.spawn("settings", run_steadily(directory.clone().run(shutdown.drain.clone())));
+    // To the end: what is open while the node drains ends with its credentials, and is not paused.
+    shutdown.spawn_to_the_end("settings", run_steadily(directory.clone().run(shutdown.stop.clone())));
     shutdown.spawn("health", run_steadily(watch_health(store.clone(), health, shutdown.clone())));
     let card = node_card(role, listeners.api.as_ref());
     let (node, serving) = (card.id.clone(), Serving::default());
@@ -171,7 +172,7 @@ pub(crate) async fn start(
     let state = move || NodeState {
         connections: app.as_ref().map_or(0, |app| app.open_connections()),
         projects: served.projects(),
-        paused: false,
+        paused: app.as_ref().is_some_and(|app| app.is_paused()),
     };
     // While it drains, what is in hand is still this node's.
     let beat = card.beat(store.clone(), state, shutdown.stop.clone());

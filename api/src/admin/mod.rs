@@ -13,6 +13,7 @@ mod namespaces;
 mod nodes;
 mod projects;
 mod redrive;
+mod revocations;
 mod schemas;
 mod signing_keys;
 mod usage;
@@ -39,6 +40,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(connections::router())
         .merge(nodes::router())
         .merge(usage::router())
+        .merge(revocations::router())
 }
 
 /// The project that a path names, as it is now: what was just changed through another node is seen. One that the key is

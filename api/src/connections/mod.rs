@@ -230,7 +230,6 @@ impl Open {
     }
 
     /// Notes who is asking now, after a new token.
-    #[expect(dead_code, reason = "tokens are refreshed by another part")]
     pub(crate) fn identify(&self, identity: &Arc<Identity>) {
         *self.entry.identity.lock() = identity.clone();
     }

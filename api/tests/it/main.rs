@@ -1,6 +1,7 @@
 //! The api node against a real PostgreSQL, over real HTTP.
 
 mod admin;
+mod connections;
 mod counts;
 mod credentials;
 mod filters;
@@ -13,7 +14,9 @@ mod graphql_multipart;
 mod graphql_single;
 mod graphql_socket;
 mod history;
+mod isolation;
 mod node;
+mod nodes;
 mod problems;
 mod publishing;
 mod redrive;
@@ -33,3 +36,4 @@ mod sse_socket;
 mod storm;
 mod streams_kit;
 mod surface;
+mod usage;

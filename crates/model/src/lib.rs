@@ -15,6 +15,7 @@ pub mod limits;
 pub mod namespace;
 pub mod project;
 pub mod resume;
+pub mod revocation;
 pub mod rights;
 pub mod secret;
 
@@ -26,5 +27,6 @@ pub use event::{Data, Draft, Event};
 pub use namespace::NamespaceSettings;
 pub use project::{ProjectId, ProjectName};
 pub use resume::ResumeKey;
+pub use revocation::{Revocations, Revoked};
 pub use rights::{Action, Identity, Rights};
 pub use secret::Secret;

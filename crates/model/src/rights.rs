@@ -19,6 +19,26 @@ pub enum Action {
     Presence,
 }
 
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Subscribe, Self::Publish, Self::Signal, Self::Presence];
+
+    /// The action's word, as rights are written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Publish => "publish",
+            Self::Signal => "signal",
+            Self::Presence => "presence",
+        }
+    }
+
+    /// Reads an action's word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == text)
+    }
+}
+
 /// Patterns by action. Rights only ever add up; nothing is allowed by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rights {
@@ -70,7 +90,18 @@ impl Rights {
         self.denied.push((action, pattern));
     }
 
-    /// The rights as they are written.
+    /// What has been taken away, in the order in which it was.
+    pub fn denied(&self) -> &[(Action, Pattern)] {
+        &self.denied
+    }
+
+    /// The same rights as they were granted, with this and nothing else taken away.
+    #[must_use]
+    pub fn denying(&self, denied: Vec<(Action, Pattern)>) -> Self {
+        Self { denied, ..self.clone() }
+    }
+
+    /// The rights as they were granted, in writing.
     pub fn to_text(&self) -> RightsText {
         let write = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect();
         RightsText {

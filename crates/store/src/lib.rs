@@ -11,8 +11,10 @@ mod connect;
 mod crypto;
 mod dead_letters;
 mod directory;
+mod edition;
 mod errands;
 mod error;
+mod freshness;
 mod keys;
 mod meter;
 mod namespaces;
@@ -24,6 +26,7 @@ mod read;
 mod reservations;
 mod resumes;
 mod retention;
+mod revocations;
 mod signing_keys;
 mod usage;
 
@@ -35,8 +38,10 @@ pub use connect::{ServerReport, Store, StoreOptions};
 pub use crypto::SecretKey;
 pub use dead_letters::{DeadLetter, NewDeadLetter};
 pub use directory::{Directory, Project, SigningKey, Snapshot};
+pub use edition::Edition;
 pub use errands::Errand;
 pub use error::Error;
+pub use freshness::Freshness;
 pub use meter::{Meter, Tally};
 pub use namespaces::Namespace;
 pub use nodes::{LIVE_WITHIN, NodeCard, NodeRow, NodeState};
@@ -44,6 +49,7 @@ pub use projects::{NewProject, ProjectChange, ProjectRow};
 pub use read::{ChannelHead, Head, Page};
 pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, Ticket};
 pub use resumes::{Claim, Claimed, Known};
+pub use revocations::{MAX_REVOCATIONS, NewRevocation, Revocation, RevocationFilter};
 pub use usage::{DayUsage, Used};
 
 /// The result of every function here.

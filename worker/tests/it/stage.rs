@@ -40,6 +40,8 @@ pub(crate) struct Stage {
     pub(crate) broker: Broker,
     pub(crate) project: ProjectId,
     pub(crate) names: Names,
+    /// What all workers here count.
+    pub(crate) meter: Meter,
     stop: CancellationToken,
 }
 
@@ -53,7 +55,7 @@ impl Stage {
         let project = make_project(&store, "demo").await;
         directory.refresh().await.expect("settings");
         let names = Names::of(&ProjectName::parse("demo").expect("a good name"));
-        Self { store, directory, broker, project, names, stop }
+        Self { store, directory, broker, project, names, meter: Meter::new("workers"), stop }
     }
 
     /// Makes the exchange and the queues, as any worker would.
@@ -69,7 +71,7 @@ impl Stage {
             broker: Some(self.broker.clone()),
             bus: WakeBus::memory(),
             directory: self.directory.clone(),
-            meter: Meter::new(node),
+            meter: self.meter.clone(),
             serving: Serving::default(),
             settings: Settings { node: node.to_owned(), drain: Duration::from_secs(10) },
         };
