@@ -205,7 +205,7 @@ impl Filter {
         let sort = self.sort.map(|text| wrong.unless(word(text), "sort", "must be slowest, newest or oldest"));
         let kinds = "must be websocket, sse, graphql-sse, multipart or long-poll";
         let kind = self.kind.and_then(|text| wrong.unless(word(text), "kind", kinds));
-        let after = self.page_token.and_then(|token| {
+        let after = self.page_token.filter(|token| !token.is_empty()).and_then(|token| {
             wrong.unless(read_token(&token), "pageToken", "is not one that was given out")
         });
         for (field, text) in [("subject", &self.subject), ("key", &self.key), ("node", &self.node)] {
