@@ -76,6 +76,8 @@ pub struct EventsPage {
         (name = "connections", description = "What clients keep open, on all nodes"),
         (name = "nodes", description = "The processes that serve this database"),
         (name = "usage", description = "What projects use, by day"),
+        (name = "admin keys", description = "Keys for this API; managed by owners for all projects"),
+        (name = "audit log", description = "Who did what, before and after"),
     )
 )]
 struct Frame;

@@ -32,6 +32,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(graphql::router(&app))
         .merge(SwaggerUi::new("/admin/docs").url("/admin/openapi.json", openapi::finish(description)))
         .route("/admin", get(|| async { Redirect::temporary("/admin/docs") }))
+        .layer(middleware::from_fn_with_state(app.clone(), admin::idempotency_layer))
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(app.settings.max_body_bytes))
         .layer(cors::layer(&app))

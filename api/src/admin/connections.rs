@@ -11,8 +11,10 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nuncio_store::Note;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -91,7 +93,7 @@ pub(super) struct Order {
     /// The prefix of their API key, or the id of the key that their tokens were signed with.
     #[schema(min_length = 1, max_length = 256)]
     key: Option<String>,
-    /// Why, for the log of the nodes.
+    /// Why, for the audit log.
     #[schema(max_length = 256)]
     reason: Option<String>,
 }
@@ -162,6 +164,7 @@ async fn disconnect(
     admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let (choice, reason) = order.choice()?;
+    let who = json!({ "ids": choice.ids, "subject": choice.subject, "key": choice.key, "reason": reason });
     let heard = app.errands.ask(project.id, &Errand::Disconnect(choice)).await?;
     let mut done = Done { disconnected: 0, nodes: Vec::new(), unanswered: heard.silent };
     for (node, answer) in heard.answers {
@@ -170,8 +173,9 @@ async fn disconnect(
             done.nodes.push(node);
         }
     }
-    let (admin, disconnected) = (&admin.key.prefix, done.disconnected);
-    tracing::info!(admin, project = %project.name, disconnected, reason, "connections were ended");
+    let (action, resource, project) = ("disconnected", "connections", Some(project.id));
+    let note = Note { project, action, resource, resource_id: "", details: Some(who) };
+    admin.store(&app).note(&note).await?;
     Ok(Json(done))
 }
 
@@ -225,7 +229,7 @@ impl Order {
             wrong.add("ids", "one of ids, subject and key must be given: not everybody is disconnected at once");
         }
         if let Some(ids) = &self.ids {
-            let good = (1..=MAX_IDS).contains(&ids.len()) && ids.iter().all(|id| id.len() <= MAX_TEXT_BYTES);
+            let good = (1..=MAX_IDS).contains(&ids.len()) && ids.iter().all(|id| is_plain(id));
             wrong.unless(good.then_some(()), "ids", "must be 1 to 200 ids of connections");
         }
         for (field, text) in [("subject", &self.subject), ("key", &self.key)] {
@@ -259,8 +263,8 @@ impl Wrong {
     }
 
     fn unless_short(&mut self, field: &str, text: Option<&str>) {
-        let good = text.is_none_or(|text| text.len() <= MAX_TEXT_BYTES);
-        self.unless(good.then_some(()), field, "must have at most 256 bytes");
+        let good = text.is_none_or(is_plain);
+        self.unless(good.then_some(()), field, "must have at most 256 bytes, and no NUL");
     }
 
     fn if_any(self, detail: &str) -> Result<(), ApiError> {
@@ -268,6 +272,11 @@ impl Wrong {
         error.fields = self.0;
         error.if_any_field()
     }
+}
+
+/// PostgreSQL's JSON cannot hold a NUL.
+fn is_plain(text: &str) -> bool {
+    text.len() <= MAX_TEXT_BYTES && !text.contains('\0')
 }
 
 /// One of the words of an enum.

@@ -163,6 +163,8 @@ async fn a_subject_is_cut_on_every_node_and_others_go_on() {
     let cut = disconnect(&node, &json!({"subject": "ada", "reason": "a test"})).await.expect(200);
     assert_eq!((&cut["disconnected"], &cut["unanswered"]), (&json!(5), &json!([])));
     assert_eq!(cut["nodes"].as_array().map(Vec::len), Some(2));
+    let noted = node.get("/admin/v1/audit-log?action=disconnected", &node.admin).await.expect(200);
+    assert_eq!((&noted["items"][0]["after"]["subject"], &noted["items"][0]["project"]), (&json!("ada"), &json!("demo")));
     assert_eq!((here.close_code().await, there.close_code().await), (1001, 1001));
     assert_eq!(source.expect("nuncio.goaway").await["reason"], "DISCONNECTED");
     assert!(source.next().await.is_none());
