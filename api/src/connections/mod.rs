@@ -266,7 +266,21 @@ fn key_of(identity: &Identity) -> &str {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use nuncio_model::{ProjectId, ProjectName, Rights};
+
     use super::*;
+
+    /// Whoever has an API key of the project, as this subject.
+    pub(super) fn identity(project: i32, subject: &str) -> Arc<Identity> {
+        Arc::new(Identity {
+            project: ProjectId(project),
+            project_name: ProjectName::parse("p").expect("a good name"),
+            subject: Some(subject.to_owned()),
+            rights: Rights::default(),
+            expires_at: None,
+            proof: Proof::ApiKey("k".to_owned()),
+        })
+    }
 
     pub(super) fn client() -> Client {
         Client { address: IpAddr::from([192, 0, 2, 1]), agent: Some("tester".into()) }
@@ -275,5 +289,40 @@ pub(crate) mod tests {
     /// Connections whose counts are written nowhere.
     pub(super) fn connections(node: &str) -> Connections {
         Connections::new(node.to_owned(), Clock::system(), Meter::new(node))
+    }
+
+    /// What an idle connection takes is this, a place in the map, and what of its own it points to.
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<Entry>() <= 144, "{}", size_of::<Entry>());
+    }
+
+    #[tokio::test]
+    async fn what_clients_call_themselves_is_kept_once_and_as_long_as_any_is_open() {
+        let (all, bell) = (connections("n"), Arc::default());
+        let identity = identity(1, "ada");
+        let open = || all.open(Kind::Sse, client(), &identity, &bell);
+        let both = (open(), open());
+        assert_eq!((all.0.agents.lock().len(), all.count()), (1, 2));
+        drop(both.0);
+        assert_eq!(all.0.agents.lock().len(), 1);
+        drop(both.1);
+        assert_eq!((all.0.agents.lock().len(), all.count()), (0, 0));
+    }
+}
+
+#[cfg(test)]
+mod hot {
+    use super::*;
+    use crate::hot::repeat;
+
+    /// What every turn of every connection does for the list.
+    #[test]
+    fn note_a_turn() {
+        let all = tests::connections("n");
+        let identity = tests::identity(1, "ada");
+        let open = all.open(Kind::Sse, tests::client(), &identity, &Arc::default());
+        let turn = Turn { events: 1, bytes: 300, operations: 1, ..Turn::default() };
+        repeat(|_| open.note(std::hint::black_box(turn)));
     }
 }

@@ -237,25 +237,14 @@ impl Entry {
 mod tests {
     use std::sync::Arc;
 
-    use nuncio_model::rights::Proof;
-    use nuncio_model::{Identity, ProjectName, Rights};
-
-    use super::super::tests::{client, connections};
+    use super::super::tests::{client, connections, identity};
     use super::super::{Open, Turn};
     use super::*;
     use crate::hub::Bell;
 
     fn open(all: &Connections, project: i32, subject: &str, kind: Kind) -> (Open, Arc<Bell>) {
         let bell = Arc::default();
-        let identity = Identity {
-            project: ProjectId(project),
-            project_name: ProjectName::parse("p").expect("a good name"),
-            subject: Some(subject.to_owned()),
-            rights: Rights::default(),
-            expires_at: None,
-            proof: Proof::ApiKey("k".to_owned()),
-        };
-        (all.open(kind, client(), &Arc::new(identity), &bell), bell)
+        (all.open(kind, client(), &identity(project, subject), &bell), bell)
     }
 
     fn listing(choice: Choice, sort: Sort, after: Option<Rank>, limit: usize) -> Listing {
