@@ -73,6 +73,9 @@ pub struct EventsPage {
         (name = "keys", description = "API keys"),
         (name = "signing keys", description = "Keys that tokens are signed with"),
         (name = "dead letters", description = "Messages that could not become events"),
+        (name = "connections", description = "What clients keep open, on all nodes"),
+        (name = "nodes", description = "The processes that serve this database"),
+        (name = "usage", description = "What projects use, by day"),
         (name = "admin keys", description = "Keys for this API; managed by owners for all projects"),
         (name = "audit log", description = "Who did what, before and after"),
     )

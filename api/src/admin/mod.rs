@@ -7,6 +7,7 @@ mod actions;
 mod admin_keys;
 mod audit_log;
 mod body;
+mod connections;
 mod dead_letters;
 mod etag;
 mod fit;
@@ -14,6 +15,7 @@ mod idempotency;
 mod keys;
 mod list;
 mod namespaces;
+mod nodes;
 mod projects;
 mod redrive;
 mod revocations;
@@ -21,6 +23,7 @@ mod rights;
 mod rotation;
 mod schemas;
 mod signing_keys;
+mod usage;
 
 use std::sync::Arc;
 
@@ -42,6 +45,9 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(signing_keys::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
+        .merge(connections::router())
+        .merge(nodes::router())
+        .merge(usage::router())
         .merge(revocations::router())
         .merge(admin_keys::router())
         .merge(audit_log::router());
