@@ -13,13 +13,14 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use nuncio_model::rights::Proof;
-use nuncio_model::{Action, Channel, Identity, Pattern};
-use nuncio_store::{AdminKey, Role};
+use nuncio_model::{Action, Channel, Identity, Pattern, ProjectId};
+use nuncio_store::{Actor, ActorKind, AdminKey, Role, Store};
 
 use crate::address::ClientAddress;
 use crate::app::App;
 use crate::cors;
 use crate::error::ApiError;
+use crate::problem;
 
 pub use token::{MintError, mint_token};
 pub use usage::Usage;
@@ -143,15 +144,52 @@ fn verb(action: Action) -> &'static str {
 
 /// Whoever asks something of `/admin/v1`, by an admin key in the `Authorization` header.
 #[derive(Debug)]
-pub struct Admin(pub AdminKey);
+pub struct Admin {
+    /// The key.
+    pub key: AdminKey,
+    request_id: String,
+    address: IpAddr,
+}
 
 impl Admin {
+    /// Whoever is asking, as the audit log names them.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            kind: ActorKind::AdminKey,
+            name: self.key.name.clone(),
+            prefix: Some(self.key.prefix.clone()),
+            request_id: Some(self.request_id.clone()),
+            address: Some(self.address),
+        }
+    }
+
+    /// The database, changed by whoever is asking.
+    pub fn store(&self, app: &App) -> Store {
+        app.store.acting_as(self.actor())
+    }
+
+    /// Whether the key is for this project.
+    pub fn is_for(&self, project: ProjectId) -> bool {
+        self.key.projects.as_ref().is_none_or(|projects| projects.contains(&project))
+    }
+
+    /// Refuses keys that are for some projects alone.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for them.
+    pub fn is_global(&self) -> Result<(), ApiError> {
+        match self.key.projects {
+            None => Ok(()),
+            Some(_) => Err(ApiError::forbidden("this admin key is for some projects, and this concerns all")),
+        }
+    }
+
     /// Refuses a role that may only look.
     ///
     /// # Errors
     /// `FORBIDDEN` for viewers.
     pub fn may_change(&self) -> Result<(), ApiError> {
-        match self.0.role {
+        match self.key.role {
             Role::Owner | Role::Admin => Ok(()),
             Role::Viewer => {
                 Err(ApiError::forbidden("this admin key may look and not change: its role is viewer"))
@@ -164,7 +202,7 @@ impl Admin {
     /// # Errors
     /// `FORBIDDEN` for admins and viewers.
     pub fn is_owner(&self) -> Result<(), ApiError> {
-        match self.0.role {
+        match self.key.role {
             Role::Owner => Ok(()),
             Role::Admin | Role::Viewer => {
                 Err(ApiError::forbidden("only an admin key with the role owner may do this"))
@@ -189,7 +227,10 @@ impl FromRequestParts<Arc<App>> for Admin {
         let key = app.directory.snapshot().admin_key(text).cloned().ok_or_else(refused)?;
         match key.expires_at {
             Some(end) if end <= app.clock.now() => Err(refused()),
-            _ => Ok(Self(key)),
+            _ => {
+                let address = ClientAddress::of(&parts.extensions);
+                Ok(Self { key, request_id: problem::request_id(&parts.extensions), address })
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -54,7 +54,12 @@ pub async fn layer(request: Request, next: Next) -> Response {
 
 /// The id under which this request is logged.
 pub fn id_of(request: &Request) -> String {
-    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+    request_id(request.extensions())
+}
+
+/// The same, by what came with the request.
+pub(crate) fn request_id(extensions: &Extensions) -> String {
+    let id = extensions.get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
     id.unwrap_or_default().to_owned()
 }
 

@@ -101,12 +101,12 @@ pub(super) struct Filter {
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    _admin: Admin,
+    admin: Admin,
     Path(project): Path<String>,
     Query(paging): Query<Paging>,
     Query(filter): Query<Filter>,
 ) -> Result<Json<List<Shown>>, ApiError> {
-    let (project, limit) = (super::project(&app, &project).await?, paging.limit()?);
+    let (project, limit) = (super::project(&app, &admin, &project).await?, paging.limit()?);
     let reason = filter.reason.as_deref().filter(|reason| !reason.contains('\0'));
     let rows = app.store.list_dead_letters(project.id, paging.after_number()?, limit + 1, reason).await?;
     Ok(Json(List::of(rows, limit, |letter| letter.id.to_string(), Shown::without_body)))
@@ -120,10 +120,10 @@ async fn list(
 )]
 async fn get(
     State(app): State<Arc<App>>,
-    _admin: Admin,
+    admin: Admin,
     Path((project, id)): Path<(String, String)>,
 ) -> Result<Json<Shown>, ApiError> {
-    let project = super::project(&app, &project).await?;
+    let project = super::project(&app, &admin, &project).await?;
     let letter = app.store.dead_letter(project.id, super::number(&id, "dead letter")?).await?;
     Ok(Json(Shown::whole(letter)))
 }
@@ -140,8 +140,8 @@ async fn delete(
     Path((project, id)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     admin.may_change()?;
-    let project = super::project(&app, &project).await?;
-    match app.store.delete_dead_letters(project.id, &[super::number(&id, "dead letter")?]).await? {
+    let project = super::project(&app, &admin, &project).await?;
+    match admin.store(&app).delete_dead_letters(project.id, &[super::number(&id, "dead letter")?]).await? {
         0 => Err(ApiError::not_found("dead letter")),
         _ => Ok(StatusCode::NO_CONTENT),
     }

@@ -104,11 +104,11 @@ pub(super) struct Settings {
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    _admin: Admin,
+    admin: Admin,
     Path(project): Path<String>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<List<Shown>>, ApiError> {
-    let (project, limit) = (super::project(&app, &project).await?, paging.limit()?);
+    let (project, limit) = (super::project(&app, &admin, &project).await?, paging.limit()?);
     let rows = app.store.list_api_keys(project.id, paging.after_number()?, limit + 1).await?;
     Ok(Json(List::of(rows, limit, |key| key.id.to_string(), Shown::from)))
 }
@@ -126,8 +126,8 @@ async fn create(
     Body(new): Body<Settings>,
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
-    let project = super::project(&app, &project).await?;
-    let (key, secret) = app.store.create_api_key(project.id, &new.check()?).await?;
+    let project = super::project(&app, &admin, &project).await?;
+    let (key, secret) = admin.store(&app).create_api_key(project.id, &new.check()?).await?;
     app.directory.refresh().await?;
     let (version, mut shown) = (key.version, Shown::from(key));
     shown.secret = Some(secret.expose().to_owned());
@@ -142,10 +142,10 @@ async fn create(
 )]
 async fn get(
     State(app): State<Arc<App>>,
-    _admin: Admin,
+    admin: Admin,
     Path((project, id)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let key = find(&app, &project, &id).await?.1;
+    let key = find(&app, &admin, &project, &id).await?.1;
     Ok(etag::ok(key.version, Shown::from(key)))
 }
 
@@ -164,11 +164,11 @@ async fn patch(
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
-    let (project, key) = find(&app, &project, &id).await?;
+    let (project, key) = find(&app, &admin, &project, &id).await?;
     if_match.check(key.version)?;
     let current = Settings { label: key.label, rights: key.rights_text, expires_at: key.expires_at };
     let change = merge(&current, changes)?.check()?;
-    let key = app.store.update_api_key(project, key.id, Some(key.version), &change).await?;
+    let key = admin.store(&app).update_api_key(project, key.id, Some(key.version), &change).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(key.version, Shown::from(key)))
 }
@@ -186,8 +186,8 @@ async fn revoke(
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
     let id = id.strip_suffix(REVOKE).ok_or_else(|| ApiError::not_found("action"))?;
-    let (project, key) = find(&app, &project, id).await?;
-    let key = app.store.revoke_api_key(project, key.id).await?;
+    let (project, key) = find(&app, &admin, &project, id).await?;
+    let key = admin.store(&app).revoke_api_key(project, key.id).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(key.version, Shown::from(key)))
 }
@@ -205,15 +205,15 @@ async fn delete(
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
     admin.may_change()?;
-    let (project, key) = find(&app, &project, &id).await?;
+    let (project, key) = find(&app, &admin, &project, &id).await?;
     if_match.check(key.version)?;
-    app.store.revoke_api_key(project, key.id).await?;
+    admin.store(&app).revoke_api_key(project, key.id).await?;
     app.directory.refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn find(app: &App, project: &str, id: &str) -> Result<(ProjectId, ApiKey), ApiError> {
-    let project = super::project(app, project).await?.id;
+async fn find(app: &App, admin: &Admin, project: &str, id: &str) -> Result<(ProjectId, ApiKey), ApiError> {
+    let project = super::project(app, admin, project).await?.id;
     Ok((project, app.store.api_key(project, super::number(id, "key")?).await?))
 }
 

@@ -21,6 +21,7 @@ use nuncio_store::Project;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
+use crate::auth::Admin;
 use crate::error::ApiError;
 
 /// Every address below `/admin/v1`.
@@ -34,12 +35,14 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(redrive::router())
 }
 
-/// The project that a path names, as it is now: what was just changed through another node is seen.
-async fn project(app: &App, name: &str) -> Result<Arc<Project>, ApiError> {
+/// The project that a path names, as it is now: what was just changed through another node is seen. One that the key is
+/// not for does not exist.
+async fn project(app: &App, admin: &Admin, name: &str) -> Result<Arc<Project>, ApiError> {
     let none = || ApiError::not_found("project");
     let name = ProjectName::parse(name).map_err(|_| none())?;
     app.directory.refresh().await?;
-    app.directory.snapshot().project(&name).cloned().ok_or_else(none)
+    let project = app.directory.snapshot().project(&name).cloned();
+    project.filter(|project| admin.is_for(project.id)).ok_or_else(none)
 }
 
 /// The number that a path or token holds; what is none names nothing.

@@ -70,11 +70,11 @@ pub(super) struct New {
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    _admin: Admin,
+    admin: Admin,
     Path(project): Path<String>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<List<Shown>>, ApiError> {
-    let (project, limit) = (super::project(&app, &project).await?, paging.limit()?);
+    let (project, limit) = (super::project(&app, &admin, &project).await?, paging.limit()?);
     let rows = app.store.list_namespaces(project.id, &paging.after_text()?, limit + 1).await?;
     Ok(Json(List::of(rows, limit, |row| row.name.clone(), Shown::from)))
 }
@@ -92,14 +92,14 @@ async fn create(
     Body(mut new): Body<Object>,
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
-    let project = super::project(&app, &project).await?;
+    let project = super::project(&app, &admin, &project).await?;
     let name = match new.shift_remove("name") {
         Some(Value::String(name)) if namespace::is_name(&name) => name,
         _ => return Err(bad().field("name", "must be one segment: 1 to 64 of letters, digits, `_` and `-`")),
     };
     let settings = merge(&project.defaults, new)?;
     check(&settings)?;
-    let row = app.store.create_namespace(project.id, &name, &settings).await?;
+    let row = admin.store(&app).create_namespace(project.id, &name, &settings).await?;
     app.directory.refresh().await?;
     let location = format!("/admin/v1/projects/{}/namespaces/{name}", project.name);
     Ok(etag::created(location, row.version, Shown::from(row)))
@@ -113,10 +113,10 @@ async fn create(
 )]
 async fn get(
     State(app): State<Arc<App>>,
-    _admin: Admin,
+    admin: Admin,
     Path((project, name)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let row = find(&app, &project, &name).await?.1;
+    let row = find(&app, &admin, &project, &name).await?.1;
     Ok(etag::ok(row.version, Shown::from(row)))
 }
 
@@ -135,11 +135,12 @@ async fn patch(
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
-    let (project, current) = find(&app, &project, &name).await?;
+    let (project, current) = find(&app, &admin, &project, &name).await?;
     if_match.check(current.version)?;
     let settings = merge(&current.settings, changes)?;
     check(&settings)?;
-    let row = app.store.update_namespace(project, &current.name, &settings, Some(current.version)).await?;
+    let row =
+        admin.store(&app).update_namespace(project, &current.name, &settings, Some(current.version)).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(row.version, Shown::from(row)))
 }
@@ -157,19 +158,20 @@ async fn delete(
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
     admin.may_change()?;
-    let (project, current) = find(&app, &project, &name).await?;
+    let (project, current) = find(&app, &admin, &project, &name).await?;
     if_match.check(current.version)?;
-    app.store.delete_namespace(project, &current.name, if_match.0).await?;
+    admin.store(&app).delete_namespace(project, &current.name, if_match.0).await?;
     app.directory.refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn find(
     app: &App,
+    admin: &Admin,
     project: &str,
     name: &str,
 ) -> Result<(nuncio_model::ProjectId, Namespace), ApiError> {
-    let project = super::project(app, project).await?;
+    let project = super::project(app, admin, project).await?;
     if !namespace::is_name(name) {
         return Err(ApiError::not_found("namespace"));
     }

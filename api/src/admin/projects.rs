@@ -128,14 +128,15 @@ pub(super) struct Filter {
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    _admin: Admin,
+    admin: Admin,
     Query(paging): Query<Paging>,
     Query(filter): Query<Filter>,
 ) -> Result<Json<List<Shown>>, ApiError> {
     let limit = paging.limit()?;
     let after = i32::try_from(paging.after_number()?).ok().map(nuncio_model::ProjectId);
     let name = filter.name.as_deref().filter(|name| !name.contains('\0'));
-    let rows = app.store.list_projects(after, limit + 1, name).await?;
+    let only = admin.key.projects.as_deref();
+    let rows = app.store.list_projects(after, limit + 1, name, only).await?;
     Ok(Json(List::of(rows, limit, |row| row.id.0.to_string(), Shown::from)))
 }
 
@@ -150,6 +151,7 @@ async fn create(
     Body(new): Body<New>,
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
+    admin.is_global()?;
     let settings =
         Settings { audience: new.audience, allowed_origins: new.allowed_origins, defaults: new.defaults };
     let error = settings.problems();
@@ -158,7 +160,8 @@ async fn create(
     };
     error.if_any_field()?;
     let Settings { audience, allowed_origins, defaults } = settings;
-    let row = app.store.create_project(&NewProject { name, audience, allowed_origins, defaults }).await?;
+    let row =
+        admin.store(&app).create_project(&NewProject { name, audience, allowed_origins, defaults }).await?;
     app.directory.refresh().await?;
     Ok(etag::created(format!("/admin/v1/projects/{}", row.name), row.version, Shown::from(row)))
 }
@@ -170,10 +173,10 @@ async fn create(
 )]
 async fn get(
     State(app): State<Arc<App>>,
-    _admin: Admin,
+    admin: Admin,
     Path(name): Path<String>,
 ) -> Result<Response, ApiError> {
-    let project = super::project(&app, &name).await?;
+    let project = super::project(&app, &admin, &name).await?;
     Ok(etag::ok(project.version, Shown::from(&*project)))
 }
 
@@ -191,7 +194,7 @@ async fn patch(
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
-    let project = super::project(&app, &name).await?;
+    let project = super::project(&app, &admin, &name).await?;
     if_match.check(project.version)?;
     let current = Settings {
         audience: project.audience.clone(),
@@ -205,7 +208,7 @@ async fn patch(
         allowed_origins: Some(settings.allowed_origins),
         defaults: Some(settings.defaults),
     };
-    let row = app.store.update_project(project.id, Some(project.version), &change).await?;
+    let row = admin.store(&app).update_project(project.id, Some(project.version), &change).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(row.version, Shown::from(row)))
 }
@@ -222,9 +225,9 @@ async fn delete(
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
     admin.is_owner()?;
-    let project = super::project(&app, &name).await?;
+    let project = super::project(&app, &admin, &name).await?;
     if_match.check(project.version)?;
-    app.store.delete_project(project.id, if_match.0).await?;
+    admin.store(&app).delete_project(project.id, if_match.0).await?;
     app.directory.refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }

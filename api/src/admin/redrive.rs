@@ -124,7 +124,7 @@ async fn redrive(
 ) -> Result<Json<Redriven>, ApiError> {
     admin.may_change()?;
     wanted.check()?;
-    let project = super::project(&app, &project).await?;
+    let project = super::project(&app, &admin, &project).await?;
     let broker = app.broker.as_ref().ok_or_else(|| {
         ApiError::unavailable("this node has no broker (AMQP_URL is not set): nothing can be published again")
     })?;

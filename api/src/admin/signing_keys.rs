@@ -67,10 +67,10 @@ pub(super) struct New {
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    _admin: Admin,
+    admin: Admin,
     Path(project): Path<String>,
 ) -> Result<Json<List<Shown>>, ApiError> {
-    let project = super::project(&app, &project).await?;
+    let project = super::project(&app, &admin, &project).await?;
     let keys = project.signing_keys.iter();
     let shown = |kid: &String, algorithm: &String| Shown {
         kid: kid.clone(),
@@ -94,12 +94,13 @@ async fn create(
     Body(new): Body<New>,
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
-    let project = super::project(&app, &project).await?;
+    let project = super::project(&app, &admin, &project).await?;
     new.check()?;
     let kid = new.kid.unwrap_or_else(|| ids::random_text(12));
     let made = new.secret.is_none();
     let secret = new.secret.unwrap_or_else(|| ids::random_text(64));
-    let stored = app.store.create_signing_key(project.id, &kid, HS256, &Secret::new(secret.clone())).await;
+    let stored =
+        admin.store(&app).create_signing_key(project.id, &kid, HS256, &Secret::new(secret.clone())).await;
     stored.map_err(without_secret_key)?;
     app.directory.refresh().await?;
     let location = format!("/admin/v1/projects/{}/signing-keys/{kid}", project.name);

@@ -1,7 +1,7 @@
 //! Admin keys and their roles.
 
 use chrono::{DateTime, Utc};
-use nuncio_model::Secret;
+use nuncio_model::{ProjectId, Secret};
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
@@ -47,6 +47,8 @@ pub struct AdminKey {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// The projects that it is for; none for all.
+    pub projects: Option<Vec<ProjectId>>,
     /// When it ends.
     pub expires_at: Option<DateTime<Utc>>,
     hash: Vec<u8>,
@@ -76,7 +78,7 @@ impl TryFrom<RawAdminKey> for AdminKey {
         let RawAdminKey { id, prefix, hash, name, role, expires_at } = raw;
         let role = Role::parse(&role)
             .ok_or_else(|| Error::Unreadable(format!("admin key {prefix} has an unknown role")))?;
-        Ok(Self { id, prefix, name, role, expires_at, hash })
+        Ok(Self { id, prefix, name, role, projects: None, expires_at, hash })
     }
 }
 
@@ -109,14 +111,10 @@ impl Store {
             prefix_of(key).filter(|_| key.starts_with("na_") && key.len() >= 40).ok_or_else(|| {
                 Error::Unreadable("an admin key begins with na_ and has at least 40 characters".to_owned())
             })?;
-        sqlx::query(CREATE_ADMIN_KEY)
-            .bind(prefix)
-            .bind(crypto::hash(key))
-            .bind(name)
-            .bind(role.as_str())
-            .execute(&self.append)
-            .await?;
-        Ok(())
+        let query = sqlx::query(CREATE_ADMIN_KEY).bind(prefix).bind(crypto::hash(key));
+        let mut change = self.change().await?;
+        query.bind(name).bind(role.as_str()).execute(&mut *change).await?;
+        Ok(change.commit().await?)
     }
 
     pub(crate) async fn live_admin_keys(&self) -> Result<Vec<AdminKey>> {

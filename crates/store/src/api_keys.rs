@@ -142,6 +142,7 @@ impl Store {
     /// Where the database refuses; nothing is stored then.
     pub async fn create_api_key(&self, project: ProjectId, new: &NewApiKey) -> Result<(ApiKey, Secret)> {
         let text = make_key("nk_");
+        let mut change = self.change().await?;
         let raw: RawApiKey = sqlx::query_as(CREATE_API_KEY)
             .bind(project.0)
             .bind(prefix_of(&text))
@@ -149,8 +150,9 @@ impl Store {
             .bind(&new.label)
             .bind(Json(&new.rights))
             .bind(new.expires_at)
-            .fetch_one(&self.append)
+            .fetch_one(&mut *change)
             .await?;
+        change.commit().await?;
         Ok((raw.try_into()?, Secret::new(text)))
     }
 
@@ -190,6 +192,7 @@ impl Store {
         expected_version: Option<i64>,
         new: &NewApiKey,
     ) -> Result<ApiKey> {
+        let mut change = self.change().await?;
         let row: Option<RawApiKey> = sqlx::query_as(UPDATE_API_KEY)
             .bind(project.0)
             .bind(id)
@@ -197,8 +200,9 @@ impl Store {
             .bind(&new.label)
             .bind(Json(&new.rights))
             .bind(new.expires_at)
-            .fetch_optional(&self.append)
+            .fetch_optional(&mut *change)
             .await?;
+        change.commit().await?;
         row.ok_or(Error::Changed("the key"))?.try_into()
     }
 
@@ -207,8 +211,10 @@ impl Store {
     /// # Errors
     /// `NotFound` where the project has no such key.
     pub async fn revoke_api_key(&self, project: ProjectId, id: i64) -> Result<ApiKey> {
-        let row: Option<RawApiKey> =
-            sqlx::query_as(REVOKE_API_KEY).bind(project.0).bind(id).fetch_optional(&self.append).await?;
+        let query = sqlx::query_as(REVOKE_API_KEY).bind(project.0).bind(id);
+        let mut change = self.change().await?;
+        let row: Option<RawApiKey> = query.fetch_optional(&mut *change).await?;
+        change.commit().await?;
         row.ok_or(Error::NotFound("the key"))?.try_into()
     }
 

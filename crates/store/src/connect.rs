@@ -1,6 +1,7 @@
 //! Connecting: two bounded pools, so that reading old pages never starves appending.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +9,7 @@ use nuncio_model::Secret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection, FromRow};
 
-use crate::{Error, Result, SecretKey, origin};
+use crate::{Actor, Error, Result, SecretKey, origin};
 
 /// How long a call waits for a free connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +46,8 @@ pub struct Store {
     pub(crate) append: PgPool,
     pub(crate) read: PgPool,
     pub(crate) secret_key: Option<SecretKey>,
+    /// Whoever makes changes; Nuncio itself where nobody is named.
+    pub(crate) actor: Option<Arc<Actor>>,
 }
 
 /// A database server, as it describes itself.
@@ -103,6 +106,7 @@ impl Store {
                 .connect_lazy_with(append),
             read: pool(options.read_connections).connect_lazy_with(read),
             secret_key: options.secret_key.clone(),
+            actor: None,
         };
         store.ping().await?;
         Ok(store)

@@ -3,6 +3,7 @@
 //! The project is the first argument of every function, so that no statement forgets it. Fixed statements are
 //! constants of their module; each function's documentation says what its failure leaves behind.
 
+mod actor;
 mod admin_keys;
 mod api_keys;
 mod append;
@@ -23,6 +24,7 @@ mod resumes;
 mod retention;
 mod signing_keys;
 
+pub use actor::{Actor, ActorKind};
 pub use admin_keys::{AdminKey, Role};
 pub use api_keys::{ApiKey, NewApiKey};
 pub use append::{Appended, Entry, Outcome, Place, Policy};

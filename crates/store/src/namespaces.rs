@@ -89,9 +89,12 @@ impl Store {
         settings: &NamespaceSettings,
     ) -> Result<Namespace> {
         let query = sqlx::query_as(CREATE).bind(project.0).bind(name).bind(Json(settings));
-        query.fetch_one(&self.append).await.map_err(|error| {
+        let mut change = self.change().await?;
+        let made = query.fetch_one(&mut *change).await.map_err(|error| {
             if is_unique_violation(&error) { Error::Exists("the namespace") } else { error.into() }
-        })
+        })?;
+        change.commit().await?;
+        Ok(made)
     }
 
     /// Changes a namespace's settings, if it still has the expected version.
@@ -107,7 +110,10 @@ impl Store {
     ) -> Result<Namespace> {
         let query =
             sqlx::query_as(UPDATE).bind(project.0).bind(name).bind(Json(settings)).bind(expected_version);
-        query.fetch_optional(&self.append).await?.ok_or(Error::Changed("the namespace"))
+        let mut change = self.change().await?;
+        let changed = query.fetch_optional(&mut *change).await?;
+        change.commit().await?;
+        changed.ok_or(Error::Changed("the namespace"))
     }
 
     /// Takes a namespace's own settings away: the project's defaults hold from then on.
@@ -121,7 +127,9 @@ impl Store {
         expected_version: Option<i64>,
     ) -> Result<()> {
         let query = sqlx::query(DELETE).bind(project.0).bind(name).bind(expected_version);
-        let done = query.execute(&self.append).await?;
+        let mut change = self.change().await?;
+        let done = query.execute(&mut *change).await?;
+        change.commit().await?;
         if done.rows_affected() == 0 { Err(Error::Changed("the namespace")) } else { Ok(()) }
     }
 }

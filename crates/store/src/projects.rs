@@ -100,7 +100,8 @@ const ALL: &str = concat!("select", columns!(), "from projects order by id");
 const LIST: &str = concat!(
     "select",
     columns!(),
-    "from projects where id > $1 and ($3::text is null or strpos(name, $3) > 0) order by id limit $2"
+    "from projects where id > $1 and ($3::text is null or strpos(name, $3) > 0)
+         and ($4::integer[] is null or id = any($4)) order by id limit $2"
 );
 
 const UPDATE: &str = concat!(
@@ -121,17 +122,20 @@ impl Store {
     /// # Errors
     /// `Exists` where the name or the audience is taken.
     pub async fn create_project(&self, new: &NewProject) -> Result<ProjectRow> {
+        let mut change = self.change().await?;
         let made: Result<Raw, sqlx::Error> = sqlx::query_as(CREATE)
             .bind(new.name.as_str())
             .bind(&new.audience)
             .bind(&new.allowed_origins)
             .bind(Json(&new.defaults))
-            .fetch_one(&self.append)
+            .fetch_one(&mut *change)
             .await;
-        made.map_err(name_taken)?.try_into()
+        let made = made.map_err(name_taken)?;
+        change.commit().await?;
+        made.try_into()
     }
 
-    /// The projects after this number whose names hold the text.
+    /// The projects after this number whose names hold the text; of these alone, where they are named.
     ///
     /// # Errors
     /// Where the database cannot be asked.
@@ -140,11 +144,13 @@ impl Store {
         after: Option<ProjectId>,
         limit: usize,
         name_contains: Option<&str>,
+        only: Option<&[ProjectId]>,
     ) -> Result<Vec<ProjectRow>> {
         let rows: Vec<Raw> = sqlx::query_as(LIST)
             .bind(after.map_or(0, |project| project.0))
             .bind(limit as i64)
             .bind(name_contains)
+            .bind(only.map(|projects| projects.iter().map(|project| project.0).collect::<Vec<_>>()))
             .fetch_all(&self.append)
             .await?;
         rows.into_iter().map(ProjectRow::try_from).collect()
@@ -163,18 +169,20 @@ impl Store {
         &self,
         project: ProjectId,
         expected_version: Option<i64>,
-        change: &ProjectChange,
+        new: &ProjectChange,
     ) -> Result<ProjectRow> {
+        let mut change = self.change().await?;
         let row: Option<Raw> = sqlx::query_as(UPDATE)
             .bind(project.0)
             .bind(expected_version)
-            .bind(change.audience.is_some())
-            .bind(change.audience.clone().flatten())
-            .bind(&change.allowed_origins)
-            .bind(change.defaults.as_ref().map(Json))
-            .fetch_optional(&self.append)
+            .bind(new.audience.is_some())
+            .bind(new.audience.clone().flatten())
+            .bind(&new.allowed_origins)
+            .bind(new.defaults.as_ref().map(Json))
+            .fetch_optional(&mut *change)
             .await
             .map_err(name_taken)?;
+        change.commit().await?;
         row.ok_or(Error::Changed("the project"))?.try_into()
     }
 
@@ -183,7 +191,10 @@ impl Store {
     /// # Errors
     /// `Changed` where the version is another or the project is gone.
     pub async fn delete_project(&self, project: ProjectId, expected_version: Option<i64>) -> Result<()> {
-        let done = sqlx::query(DELETE).bind(project.0).bind(expected_version).execute(&self.append).await?;
+        let query = sqlx::query(DELETE).bind(project.0).bind(expected_version);
+        let mut change = self.change().await?;
+        let done = query.execute(&mut *change).await?;
+        change.commit().await?;
         if done.rows_affected() == 0 { Err(Error::Changed("the project")) } else { Ok(()) }
     }
 }

@@ -26,10 +26,11 @@ impl Store {
     ) -> Result<()> {
         let sealed = self.secret_key()?.seal(&owner(project.0, kid), secret)?;
         let query = sqlx::query(CREATE_SIGNING_KEY).bind(project.0).bind(kid).bind(algorithm).bind(sealed);
-        query.execute(&self.append).await.map_err(|error| {
+        let mut change = self.change().await?;
+        query.execute(&mut *change).await.map_err(|error| {
             if is_unique_violation(&error) { Error::Exists("a signing key of this id") } else { error.into() }
         })?;
-        Ok(())
+        Ok(change.commit().await?)
     }
 
     /// All signing keys in force: project, key id, algorithm, secret. Those that cannot be decrypted are left out.
