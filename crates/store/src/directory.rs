@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::keys::prefix_of;
-use crate::{AdminKey, ApiKey, Result, Store};
+use crate::{AdminKey, ApiKey, RateLimits, Result, Rule, Store};
 
 /// How often a node looks whether something was changed.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +33,8 @@ pub struct Project {
     pub namespaces: HashMap<String, NamespaceSettings>,
     /// The keys its tokens may be signed with.
     pub signing_keys: Vec<SigningKey>,
+    /// How often what may be done in it.
+    pub rate_limits: RateLimits,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// Raised by every change of the project itself.
@@ -175,6 +177,7 @@ async fn read(store: &Store, version: i64) -> Result<Snapshot> {
             defaults: row.defaults,
             namespaces: HashMap::new(),
             signing_keys: Vec::new(),
+            rate_limits: RateLimits::default(),
             created_at: row.created_at,
             version: row.version,
         };
@@ -188,6 +191,11 @@ async fn read(store: &Store, version: i64) -> Result<Snapshot> {
     for (project, kid, algorithm, secret) in store.live_signing_keys().await? {
         if let Some(project) = projects.get_mut(&ProjectId(project)) {
             project.signing_keys.push(SigningKey { kid, algorithm, secret });
+        }
+    }
+    for (project, id, version, settings) in store.all_rate_limits().await? {
+        if let Some(project) = projects.get_mut(&ProjectId(project)) {
+            project.rate_limits.add(settings.0.action, Rule::of(id, version, settings.0));
         }
     }
     let by_prefix = |key: ApiKey| (key.prefix.clone(), key);
