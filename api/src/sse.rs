@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::auth::{self, StreamCaller};
 use crate::error::ApiError;
 use crate::feed::Start;
+use crate::limits::Visitor;
 use crate::live::{self, Exit};
 use crate::openapi::Problem;
 use crate::query::Reading;
@@ -76,6 +77,8 @@ pub(crate) fn open(
     mut reading: Reading,
     patterns: Vec<Pattern>,
 ) -> Result<Response, ApiError> {
+    let visitor = Visitor::of(&request.extensions);
+    visitor.request(app, identity)?;
     reading.check_for_stream()?;
     for pattern in &patterns {
         auth::require_pattern(identity, Action::Subscribe, pattern)?;
@@ -84,6 +87,8 @@ pub(crate) fn open(
     let (typed, framing) = (reading.typed, exit.framing);
     let form = Form { typed, framing, filter: reading.filter.take() };
     let start = start(&request.headers, reading)?;
+    visitor.connect(app, identity)?;
+    visitor.subscribe(app, identity, &patterns)?;
     let (app, identity, patterns) = (app.clone(), identity.clone(), patterns.into());
     let hello = frame::hello(app.settings.reconnect);
     let session = Session { app, identity, patterns, form, start };

@@ -8,7 +8,7 @@ use nuncio_api::{ApiSettings, App, Parts};
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Secret, ids};
 use nuncio_runtime::{Config, Health, Ops, Shutdown};
-use nuncio_store::{Directory, Role as AdminRole, SecretKey, Store, StoreOptions};
+use nuncio_store::{Directory, Limiter, Role as AdminRole, SecretKey, Store, StoreOptions};
 use nuncio_worker::Worker;
 use tokio::net::TcpListener;
 
@@ -114,6 +114,9 @@ pub(crate) async fn start(
     let health = Health::default();
     let ops = Ops { health: health.clone(), metrics };
     shutdown.spawn_to_the_end("ops", ops.serve(listeners.ops, shutdown.stop.clone()));
+    // One for the whole process: what its parts let through counts together.
+    let limiter = Limiter::default();
+    shutdown.spawn("limits", run_steadily(limiter.clone().keep(store.clone(), shutdown.drain.clone())));
     shutdown.spawn("settings", run_steadily(directory.clone().run(shutdown.drain.clone())));
     shutdown.spawn("health", run_steadily(watch_health(store.clone(), health, shutdown.clone())));
     if let Some(listener) = listeners.api {
@@ -123,6 +126,7 @@ pub(crate) async fn start(
             directory: directory.clone(),
             bus: bus.clone(),
             broker: broker.clone(),
+            limiter: limiter.clone(),
             clock: Clock::system(),
             settings: settings.clone(),
             drain: shutdown.drain.clone(),
@@ -138,7 +142,7 @@ pub(crate) async fn start(
             role: role.as_str(),
             drain: config.drain,
         };
-        let worker = Worker { store, broker, bus, directory, settings };
+        let worker = Worker { store, broker, bus, directory, limiter, settings };
         shutdown.spawn("worker", worker.run(shutdown.drain.clone()));
     }
     Ok(())
@@ -154,6 +158,8 @@ fn api_settings(config: &Config) -> ApiSettings {
         idle: config.idle,
         connections: config.max_connections,
         connections_per_address: config.max_connections_per_address,
+        address_requests_per_second: config.address_requests_per_second,
+        address_burst: config.address_burst,
         trusted_proxies: config.trusted_proxies.clone(),
         graphiql: config.graphiql,
         introspection: config.introspection,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::ProjectId;
-use nuncio_store::{Directory, Store};
+use nuncio_store::{Directory, Limiter, Store};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,8 @@ pub struct Worker {
     pub bus: WakeBus,
     /// The projects and their settings; somebody else keeps it up to date.
     pub directory: Directory,
+    /// What rate limits are counted by; somebody else shares it with the other nodes.
+    pub limiter: Limiter,
     /// The rest.
     pub settings: Settings,
 }
@@ -148,8 +150,8 @@ impl Shift {
     }
 
     fn serve(&mut self, project: ProjectId, broker: Broker) {
-        let Worker { store, bus, directory, .. } = self.worker.clone();
-        let session = Session { broker, directory, committer: Committer { store, bus, project } };
+        let Worker { store, bus, directory, limiter, .. } = self.worker.clone();
+        let session = Session { broker, directory, limiter, committer: Committer { store, bus, project } };
         let stop = CancellationToken::new();
         let task = self.tasks.spawn(project::run(session, stop.clone()));
         self.serving.insert(project, (task.id(), stop));

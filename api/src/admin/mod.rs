@@ -10,6 +10,7 @@ mod keys;
 mod list;
 mod namespaces;
 mod projects;
+mod rate_limits;
 mod redrive;
 mod schemas;
 mod signing_keys;
@@ -31,6 +32,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(namespaces::router())
         .merge(keys::router())
         .merge(signing_keys::router())
+        .merge(rate_limits::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
 }

@@ -103,7 +103,7 @@ async fn launch(
     let directory = Directory::load(store.clone()).await.expect("the settings");
     let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
     let settings_of_server = settings.clone();
-    let app = App::new(Parts { store, directory, bus, broker, clock, settings, drain, tasks });
+    let app = App::new(Parts { store, directory, bus, broker, limiter, clock, settings, drain, tasks });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
     let (router, stop) = (nuncio_api::router(app.clone()), app.drain.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nuncio_broker::{Broker, Confirm, Link, Names, Properties, Publisher, WakeBus};
 use nuncio_model::{NamespaceSettings, Pattern, ProjectId, ProjectName, Secret};
-use nuncio_store::{DeadLetter, Directory, NewProject, Store, StoreOptions};
+use nuncio_store::{DeadLetter, Directory, Limiter, NewProject, Store, StoreOptions};
 use nuncio_worker::{Died, Settings, Worker};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,7 @@ impl Stage {
             broker: Some(self.broker.clone()),
             bus: WakeBus::memory(),
             directory: self.directory.clone(),
+            limiter: Limiter::default(),
             settings: Settings { node: node.to_owned(), role: "worker", drain: Duration::from_secs(10) },
         };
         let stop = CancellationToken::new();

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::ApiError;
 use crate::feed::Gap;
+use crate::limits::Visitor;
 
 pub(crate) use event::{EVENT_TYPE, Event, SAME_FOR_ALL};
 pub(crate) use mutation::Mutation;
@@ -60,6 +61,7 @@ pub fn sdl() -> String {
 pub(super) struct Request {
     pub(super) app: Arc<App>,
     pub(super) identity: Arc<Identity>,
+    pub(super) visitor: Visitor,
     pub(super) gap: GapSlot,
 }
 
@@ -67,8 +69,8 @@ pub(super) struct Request {
 pub(super) type GapSlot = Arc<Mutex<Option<Gap>>>;
 
 impl Request {
-    pub(super) fn new(app: Arc<App>, identity: Arc<Identity>) -> Self {
-        Self { app, identity, gap: GapSlot::default() }
+    pub(super) fn new(app: Arc<App>, identity: Arc<Identity>, visitor: Visitor) -> Self {
+        Self { app, identity, visitor, gap: GapSlot::default() }
     }
 
     fn of<'a>(context: &Context<'a>) -> Result<&'a Self> {

@@ -54,6 +54,8 @@ async fn publish(request: &Request, events: Vec<ChannelEventInput>) -> Result<Ve
     for draft in &drafts {
         auth::require(&request.identity, Action::Publish, &draft.channel).map_err(of_api)?;
     }
+    let channels = drafts.iter().map(|draft| &draft.channel);
+    request.visitor.publish(&request.app, &request.identity, channels).map_err(of_api)?;
     let published = request.app.publisher.publish(&project, drafts).await;
     let published = published.map_err(|error| of_api(error.into()))?;
     Ok(published.into_iter().map(Published::from).collect())

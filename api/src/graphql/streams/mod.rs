@@ -45,6 +45,7 @@ pub(super) async fn post(
 ) -> Response {
     let answer = async {
         let identity = endpoint.admit(caller, request.headers())?;
+        endpoint.visitor.request(&endpoint.app, &identity)?;
         let exit = Exit::of(request.extensions(), request.version())?;
         match Posted::read(request, endpoint.app.settings.graphql_batch).await? {
             Posted::One(incoming) => {
@@ -65,6 +66,7 @@ pub(super) async fn get(
 ) -> Response {
     let answer = async move {
         let StreamCaller(identity) = caller?;
+        endpoint.visitor.request(&endpoint.app, &identity)?;
         let exit = Exit::of(request.extensions(), request.version())?;
         let incoming = Incoming::from_query(request.uri().query().unwrap_or_default())?;
         answer((endpoint, single), identity, incoming, (Method::GET, exit), accept).await
@@ -100,11 +102,15 @@ async fn answer(
             }
             First::Operation(Plan::Alone(request, gap))
         }
-        Ok(shared) => First::Operation(shared),
+        Ok(Plan::Shared(shared)) => {
+            endpoint.visitor.subscribe(&endpoint.app, &identity, &shared.asked.patterns)?;
+            First::Operation(Plan::Shared(shared))
+        }
         Err(refused) if accept.json().is_some() => return Ok(whole(refused)),
         Err(refused) => First::Refused(refused),
     };
     let dialect = Dialect::wanted(accept).unwrap_or(Dialect::Distinct);
+    endpoint.visitor.connect(&endpoint.app, &identity)?;
     let framing = exit.framing;
     Ok(begin(exit, Session { endpoint, identity, dialect, framing, first }))
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_graphql::Response;
+use async_graphql::parser::types::OperationType;
 use axum::http::HeaderMap;
 use futures_util::future::BoxFuture;
 use nuncio_model::{Code, Identity};
@@ -16,7 +17,7 @@ use super::super::error;
 use super::super::fanout::{Plan, plan};
 use super::super::http::Endpoint;
 use super::super::operations::{Alone, FULL, Outlet, Output, Subscriptions};
-use super::super::request::Incoming;
+use super::super::request::{self, Incoming};
 use super::super::response;
 use super::close::CloseReason;
 use super::confirm::{CONFIRM_WITHIN, Confirm};
@@ -217,7 +218,8 @@ impl Connection {
             return Err(End::Close(CloseReason::GoingAway));
         }
         if !self.protocol.is_ready() {
-            let late = self.init_until <= now;
+            // While it is being found out who asks, it is not the client that is late.
+            let late = self.init_until <= now && self.admitting.is_none();
             return if late { Err(End::Close(CloseReason::InitTimeout)) } else { Ok(()) };
         }
         if self.ping_at <= now {
@@ -295,7 +297,8 @@ impl Connection {
     ) -> Result<(), End> {
         let identity = admitted.map_err(|error| {
             error.log("");
-            End::Close(CloseReason::Forbidden)
+            let is_too_many = error.code == Code::RateLimited;
+            End::Close(if is_too_many { CloseReason::Overloaded } else { CloseReason::Forbidden })
         })?;
         let left = identity.expires_at.map(|end| (end - self.app().clock.now()).to_std().unwrap_or_default());
         if let Some(left) = left {
@@ -322,6 +325,7 @@ impl Connection {
         // Not kept: they would keep the whole request in memory for as long as the connection lasts.
         let origin = std::mem::take(&mut self.opening.origin);
         let (app, address) = (self.app().clone(), self.opening.address);
+        let visitor = self.endpoint.visitor.clone();
         Box::pin(async move {
             let identity = match (text, by_header) {
                 (Some(text), _) => authenticate(&app, &text, address).await?,
@@ -329,6 +333,7 @@ impl Connection {
                 (None, None) => return Err(ApiError::unauthenticated("there are no credentials")),
             };
             check_origin(&*app.project(&identity)?, &origin)?;
+            visitor.connect_in_time(&app, &identity).await?;
             Ok(identity)
         })
     }
@@ -344,7 +349,8 @@ impl Connection {
             return Err(End::Close(CloseReason::NotInitialised));
         };
         let receipt = self.protocol.dialect().receipt();
-        match plan(&self.endpoint, &identity, incoming, receipt) {
+        let planned = plan(&self.endpoint, &identity, incoming, receipt);
+        match planned.and_then(|plan| self.count(&identity, plan)) {
             Ok(Plan::Shared(shared)) => {
                 let head = message::result_head(self.protocol.dialect(), id);
                 self.subscriptions.start((id, head), &self.endpoint, &identity, shared);
@@ -359,6 +365,19 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Counts an operation; a subscription that nobody shares counts itself.
+    fn count(&self, identity: &Identity, mut plan: Plan) -> Result<Plan, Box<Response>> {
+        let Endpoint { app, visitor, documents, .. } = &self.endpoint;
+        let counted = match &mut plan {
+            Plan::Shared(shared) => visitor.subscribe(app, identity, &shared.asked.patterns),
+            Plan::Alone(request, _) => match request::kind(request, &documents.positions) {
+                Ok(Some(OperationType::Subscription)) => Ok(()),
+                _ => visitor.request(app, identity),
+            },
+        };
+        counted.map(|()| plan).map_err(|error| Box::new(error::response(error)))
     }
 
     fn stop<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>, id: &str) {
