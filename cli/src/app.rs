@@ -116,8 +116,10 @@ pub(crate) async fn start(
     shutdown.spawn_to_the_end("ops", ops.serve(listeners.ops, shutdown.stop.clone()));
     // One for the whole process: what its parts let through counts together.
     let limiter = Limiter::default();
-    shutdown.spawn("limits", run_steadily(limiter.clone().keep(store.clone(), shutdown.drain.clone())));
-    shutdown.spawn("settings", run_steadily(directory.clone().run(shutdown.drain.clone())));
+    let share = limiter.clone().keep(store.clone(), shutdown.stop.clone());
+    shutdown.spawn_to_the_end("limits", run_steadily(share));
+    // To the end: what is open while the node drains ends with its credentials, and is not paused.
+    shutdown.spawn_to_the_end("settings", run_steadily(directory.clone().run(shutdown.stop.clone())));
     shutdown.spawn("health", run_steadily(watch_health(store.clone(), health, shutdown.clone())));
     if let Some(listener) = listeners.api {
         let settings = api_settings(config);

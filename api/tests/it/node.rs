@@ -9,7 +9,7 @@ use nuncio_devstack::Postgres;
 use nuncio_devstack::testkit::{self, Proxy, TestDatabase};
 use nuncio_model::rights::RightsText;
 use nuncio_model::{Channel, Clock, NamespaceSettings, ProjectId, ProjectName, Rights, Secret};
-use nuncio_store::{Directory, NewApiKey, NewProject, Project, Role, SecretKey, Store, StoreOptions};
+use nuncio_store::{Directory, Limiter, NewApiKey, NewProject, Project, Role, SecretKey, Store, StoreOptions};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -103,6 +103,7 @@ async fn launch(
     let directory = Directory::load(store.clone()).await.expect("the settings");
     let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
     let settings_of_server = settings.clone();
+    let limiter = Limiter::default();
     let app = App::new(Parts { store, directory, bus, broker, limiter, clock, settings, drain, tasks });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
@@ -224,7 +225,7 @@ impl Node {
     }
 
     pub(crate) async fn key(&self, project: &ProjectName, rights: RightsText) -> String {
-        let new = NewApiKey { label: "test".to_owned(), rights, expires_at: None };
+        let new = NewApiKey { label: "test".to_owned(), rights, ..NewApiKey::default() };
         let (_, secret) =
             self.app.store.create_api_key(self.project(project).id, &new).await.expect("a new key");
         self.refresh().await;

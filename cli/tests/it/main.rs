@@ -5,6 +5,7 @@ mod away;
 mod clients;
 mod cluster;
 mod commands;
+mod conformity;
 mod crash;
 mod delivery;
 mod dev;

@@ -17,6 +17,7 @@ pub mod namespace;
 pub mod project;
 pub mod rate_limit;
 pub mod resume;
+pub mod revocation;
 pub mod rights;
 pub mod secret;
 
@@ -29,5 +30,6 @@ pub use namespace::NamespaceSettings;
 pub use project::{ProjectId, ProjectName};
 pub use rate_limit::{Limited, RateLimitSettings, Scope};
 pub use resume::ResumeKey;
+pub use revocation::{Revocations, Revoked};
 pub use rights::{Action, Identity, Rights};
 pub use secret::Secret;

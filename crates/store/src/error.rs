@@ -16,9 +16,9 @@ pub enum Error {
     /// The thing was changed by somebody else since it was read.
     #[error("{0} was changed in the meantime")]
     Changed(&'static str),
-    /// There are as many of them as there may be.
+    /// It is in a state that does not allow this.
     #[error("{0}")]
-    Full(&'static str),
+    Refused(&'static str),
     /// A stored value cannot be read, or a secret cannot be encrypted or decrypted.
     #[error("{0}")]
     Unreadable(String),

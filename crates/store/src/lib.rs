@@ -5,13 +5,17 @@
 
 mod actor;
 mod admin_keys;
+mod answers;
 mod api_keys;
 mod append;
+mod audit;
 mod connect;
 mod crypto;
 mod dead_letters;
 mod directory;
+mod edition;
 mod error;
+mod freshness;
 mod keys;
 mod limiter;
 mod namespaces;
@@ -24,17 +28,23 @@ mod read;
 mod reservations;
 mod resumes;
 mod retention;
+mod revocations;
+mod rotation;
 mod signing_keys;
 
 pub use actor::{Actor, ActorKind};
-pub use admin_keys::{AdminKey, Role};
+pub use admin_keys::{AdminKey, NewAdminKey, Role};
+pub use answers::{AnswerKey, Attempt, Claim as AnswerClaim};
 pub use api_keys::{ApiKey, NewApiKey};
 pub use append::{Appended, Entry, Outcome, Place, Policy};
+pub use audit::{AuditEntry, AuditFilter, Note};
 pub use connect::{ServerReport, Store, StoreOptions};
 pub use crypto::SecretKey;
 pub use dead_letters::{DeadLetter, NewDeadLetter};
 pub use directory::{Directory, Project, SigningKey, Snapshot};
+pub use edition::Edition;
 pub use error::Error;
+pub use freshness::Freshness;
 
 pub use limiter::{Limiter, Spender, Spending, Standing, Verdict};
 pub use namespaces::Namespace;
@@ -43,6 +53,8 @@ pub use rate_limits::{RateLimit, RateLimits, Rule};
 pub use read::{ChannelHead, Head, Page};
 pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, Ticket};
 pub use resumes::{Claim, Claimed, Known};
+pub use revocations::{MAX_REVOCATIONS, NewRevocation, Revocation, RevocationFilter};
+pub use rotation::Rotation;
 
 /// The result of every function here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -144,7 +144,7 @@ impl Store {
     /// Makes a rate limit.
     ///
     /// # Errors
-    /// `Full` where the project has as many as it may have.
+    /// `Refused` where the project has as many as it may have.
     pub async fn create_rate_limit(
         &self,
         project: ProjectId,
@@ -153,7 +153,7 @@ impl Store {
         let query = sqlx::query_as(CREATE).bind(project.0).bind(Json(settings)).bind(MOST_OF_A_PROJECT);
         let mut change = self.change().await?;
         let Some(made) = query.fetch_optional(&mut *change).await? else {
-            return Err(Error::Full("a project has a hundred rate limits at most: delete one first"));
+            return Err(Error::Refused("a project has a hundred rate limits at most: delete one first"));
         };
         change.commit().await?;
         Ok(made)

@@ -137,6 +137,6 @@ async fn a_limit_can_be_made_changed_and_taken_away() {
         kit.store.create_rate_limit(kit.project, &settings(10, None)).await.expect("there is room");
     }
     let full = kit.store.create_rate_limit(kit.project, &settings(10, None)).await;
-    assert!(matches!(full, Err(Error::Full(_))));
+    assert!(matches!(full, Err(Error::Refused(_))));
     assert_eq!(kit.store.list_rate_limits(kit.project, 0, 200).await.expect("it is read").len(), 100);
 }
