@@ -80,8 +80,29 @@ fn overlay(target: &mut Value, patch: Value) {
         *target = Value::Object(Map::new());
     }
     for (name, change) in changes {
+        if name == SCHEMAS {
+            replace_each(&mut target[&name], change);
+            continue;
+        }
         // RFC 7396 removes a member that is null; here that is the same as null, since every field is always there.
         overlay(&mut target[name], change);
+    }
+}
+
+/// The setting whose members are values of their own. A part of an old JSON Schema must not stay in a new one, nor
+/// can a schema be told from a patch of one, and `null` may stand in it.
+const SCHEMAS: &str = "schemas";
+
+fn replace_each(target: &mut Value, patch: Value) {
+    let (Value::Object(members), Value::Object(changes)) = (&mut *target, patch.clone()) else {
+        *target = patch;
+        return;
+    };
+    for (name, change) in changes {
+        match change {
+            Value::Null => drop(members.shift_remove(&name)),
+            whole => drop(members.insert(name, whole)),
+        }
     }
 }
 
@@ -104,6 +125,16 @@ mod tests {
             (settings.retention_seconds, settings.signals, settings.dedupe_seconds),
             (None, false, 86_400)
         );
+    }
+
+    #[test]
+    fn a_schema_is_replaced_whole_and_taken_away_by_null() {
+        let before = json!({"schemas": {"a": {"required": ["x"]}, "b": true, "c": false}, "publishers": ["keys"]});
+        let before: NamespaceSettings = serde_json::from_value(before).expect("good");
+        let Value::Object(changes) = json!({"schemas": {"a": {"const": null}, "b": null}}) else { panic!("an object") };
+        let after = merge(&before, changes).expect("good");
+        let schemas = serde_json::to_value(&after.schemas).expect("JSON");
+        assert_eq!((schemas, after.publishers.len()), (json!({"a": {"const": null}, "c": false}), 1));
     }
 
     #[test]

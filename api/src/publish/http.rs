@@ -101,9 +101,9 @@ async fn publish(
     visitor: &Visitor,
     events: parse::Events,
 ) -> Result<(StatusCode, Json<PublishedEvents>), ApiError> {
-    let project = app.project(identity)?;
+    let (project, by) = (app.project(identity)?, identity.publisher());
     let verdict = |event: &Result<Draft, EventError>| match event {
-        Ok(draft) => draft.check(project.settings(&draft.channel)).err(),
+        Ok(draft) => draft.check(project.rules(&draft.channel), by).err(),
         Err(error) => Some(error.clone()),
     };
     let bad: Vec<_> = events.iter().enumerate().filter_map(|(i, event)| Some((i, verdict(event)?))).collect();
@@ -112,6 +112,6 @@ async fn publish(
     }
     let drafts: Vec<Draft> = events.into_iter().flatten().collect();
     visitor.publish(app, identity, drafts.iter().map(|draft| &draft.channel))?;
-    let events = app.publisher.publish(&project, drafts).await?;
+    let events = app.publisher.publish(&project, by, drafts).await?;
     Ok((StatusCode::CREATED, Json(PublishedEvents { events })))
 }

@@ -19,6 +19,8 @@ pub mod rate_limit;
 pub mod resume;
 pub mod revocation;
 pub mod rights;
+pub mod schema;
+mod schema_cost;
 pub mod secret;
 
 pub use channel::{Channel, Pattern};
@@ -26,7 +28,7 @@ pub use clock::Clock;
 pub use code::Code;
 pub use cursor::{Cursor, Epoch, Position};
 pub use event::{Data, Draft, Event};
-pub use namespace::NamespaceSettings;
+pub use namespace::{NamespaceSettings, PublisherKind, Rules};
 pub use project::{ProjectId, ProjectName};
 pub use rate_limit::{Limited, RateLimitSettings, Scope};
 pub use resume::ResumeKey;

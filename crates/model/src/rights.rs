@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::channel::NameError;
-use crate::{Channel, Pattern, ProjectId, ProjectName};
+use crate::{Channel, Pattern, ProjectId, ProjectName, PublisherKind};
 
 /// What can be done to a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -195,6 +195,16 @@ pub struct Identity {
     pub address: Option<IpAddr>,
     /// What proved it.
     pub proof: Proof,
+}
+
+impl Identity {
+    /// Whether this is a server or an app, as a namespace's `publishers` tell them apart.
+    pub fn publisher(&self) -> PublisherKind {
+        match self.proof {
+            Proof::ApiKey(_) => PublisherKind::Keys,
+            Proof::Token(_) => PublisherKind::Tokens,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use nuncio_model::{Channel, NamespaceSettings, ProjectId, ProjectName, Revocations, Secret};
+use nuncio_model::{Channel, NamespaceSettings, ProjectId, ProjectName, Revocations, Rules, Secret};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -39,9 +39,9 @@ pub struct Project {
     /// The origins of the web pages that may use it; `*` is all.
     pub allowed_origins: Vec<String>,
     /// The settings of namespaces that were not made.
-    pub defaults: NamespaceSettings,
+    pub defaults: Rules,
     /// The settings of those that were.
-    pub namespaces: HashMap<String, NamespaceSettings>,
+    pub namespaces: HashMap<String, Rules>,
     /// The keys its tokens may be signed with.
     pub signing_keys: Vec<SigningKey>,
     /// How often what may be done in it.
@@ -55,6 +55,11 @@ pub struct Project {
 impl Project {
     /// The settings in force for a channel.
     pub fn settings(&self, channel: &Channel) -> &NamespaceSettings {
+        &self.rules(channel).settings
+    }
+
+    /// The same, ready for the check of what is published.
+    pub fn rules(&self, channel: &Channel) -> &Rules {
         self.namespaces.get(channel.namespace()).unwrap_or(&self.defaults)
     }
 }
@@ -203,7 +208,8 @@ impl Directory {
         let version = timeout(LOOK_WITHIN, version).await.map_err(late)??;
         if version != self.snapshot.load().version {
             // What is changed while this reads raises the version again, and is read the next time.
-            let snapshot = timeout(READ_WITHIN, read(store, version)).await.map_err(late)??;
+            let before = self.snapshot.load_full();
+            let snapshot = timeout(READ_WITHIN, read(store, version, &before)).await.map_err(late)??;
             self.snapshot.store(Arc::new(snapshot));
             self.changes.send_replace(version);
         }
@@ -237,7 +243,8 @@ fn late(_: tokio::time::error::Elapsed) -> Error {
     Error::Unavailable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))
 }
 
-async fn read(store: &Store, version: i64) -> Result<Snapshot> {
+/// Reads all settings. What was compiled for the snapshot before is kept where it was not changed.
+async fn read(store: &Store, version: i64, before: &Snapshot) -> Result<Snapshot> {
     let mut projects: HashMap<ProjectId, Project> = HashMap::new();
     for row in store.all_projects().await? {
         let project = Project {
@@ -245,7 +252,10 @@ async fn read(store: &Store, version: i64) -> Result<Snapshot> {
             name: row.name,
             audience: row.audience,
             allowed_origins: row.allowed_origins,
-            defaults: row.defaults,
+            defaults: Rules::after(
+                before.projects.get(&row.id).map(|project| &project.defaults),
+                row.defaults,
+            ),
             namespaces: HashMap::new(),
             signing_keys: Vec::new(),
             rate_limits: RateLimits::default(),
@@ -256,7 +266,9 @@ async fn read(store: &Store, version: i64) -> Result<Snapshot> {
     }
     for (project, name, settings) in store.all_namespaces().await? {
         if let Some(project) = projects.get_mut(&ProjectId(project)) {
-            project.namespaces.insert(name, settings.0);
+            let known = before.projects.get(&project.id).and_then(|project| project.namespaces.get(&name));
+            let rules = Rules::after(known, settings.0);
+            project.namespaces.insert(name, rules);
         }
     }
     for (project, kid, algorithm, secret) in store.live_signing_keys().await? {

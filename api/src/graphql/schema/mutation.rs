@@ -69,7 +69,7 @@ async fn publish(request: &Request, events: Vec<ChannelEventInput>) -> Result<Ve
     }
     let channels = drafts.iter().map(|draft| &draft.channel);
     request.visitor.publish(&request.app, &identity, channels).map_err(of_api)?;
-    let published = request.app.publisher.publish(&project, drafts).await;
+    let published = request.app.publisher.publish(&project, identity.publisher(), drafts).await;
     let published = published.map_err(|error| of_api(error.into()))?;
     Ok(published.into_iter().map(Published::from).collect())
 }
