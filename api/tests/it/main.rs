@@ -17,6 +17,7 @@ mod graphql_single;
 mod graphql_socket;
 mod history;
 mod idempotency;
+mod limits;
 mod isolation;
 mod keys;
 mod node;
