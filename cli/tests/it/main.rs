@@ -22,5 +22,6 @@ mod place;
 mod poison;
 mod program;
 mod resume;
+mod revocation;
 mod streams;
 mod surface;
