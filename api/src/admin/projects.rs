@@ -73,7 +73,7 @@ impl From<&Project> for Shown {
             name: project.name.to_string(),
             audience: project.audience.clone(),
             allowed_origins: project.allowed_origins.clone(),
-            defaults: project.defaults.clone(),
+            defaults: project.defaults.settings.clone(),
             created_at: write_time(project.created_at),
         }
     }
@@ -199,7 +199,7 @@ async fn patch(
     let current = Settings {
         audience: project.audience.clone(),
         allowed_origins: project.allowed_origins.clone(),
-        defaults: project.defaults.clone(),
+        defaults: project.defaults.settings.clone(),
     };
     let settings = merge(&current, changes)?;
     settings.problems().if_any_field()?;

@@ -4,6 +4,11 @@
 //! refused, so that nothing is believed to be revoked that is not. Revocations are not changed: delete one and make
 //! another.
 
+#![expect(
+    unused_qualifications,
+    reason = "utoipa writes a path before the types of queries, at their own place"
+)]
+
 use std::sync::Arc;
 
 use axum::Json;

@@ -26,6 +26,8 @@ pub enum Over {
     KeyExpired,
     /// The API key was revoked.
     KeyRevoked,
+    /// The API key may not be used from this address any more.
+    AddressRefused,
     /// The project is gone.
     ProjectDeleted,
 }
@@ -51,6 +53,9 @@ impl Over {
             }
             Self::KeyExpired => ("KEY_EXPIRED", "KEY_EXPIRED: connect again with another API key"),
             Self::KeyRevoked => ("KEY_REVOKED", "KEY_REVOKED: connect again with another API key"),
+            Self::AddressRefused => {
+                ("ADDRESS_REFUSED", "ADDRESS_REFUSED: the API key may not be used from here any more")
+            }
             Self::ProjectDeleted => {
                 ("PROJECT_DELETED", "PROJECT_DELETED: the project does not exist any more")
             }
@@ -66,6 +71,7 @@ impl Over {
             Self::SigningKeyRevoked => "the key that signed the token was revoked",
             Self::KeyExpired => "the API key has expired",
             Self::KeyRevoked => "the API key was revoked",
+            Self::AddressRefused => "the API key may not be used from this address any more",
             Self::ProjectDeleted => "the project of these credentials does not exist any more",
         }
     }
@@ -142,6 +148,9 @@ fn judge(snapshot: &Snapshot, identity: &Identity, now: DateTime<Utc>) -> Result
             let key = snapshot.api_key_of_prefix(prefix);
             let (key, _) =
                 key.filter(|(_, project)| project.id == identity.project).ok_or(Over::KeyRevoked)?;
+            if !identity.address.is_none_or(|address| key.allows_from(address)) {
+                return Err(Over::AddressRefused);
+            }
             if key.rights == identity.rights && key.expires_at == identity.expires_at {
                 return Ok(None);
             }

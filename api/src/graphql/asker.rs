@@ -71,6 +71,7 @@ mod tests {
             subject: None,
             rights: Rights::parse(&text).expect("good"),
             expires_at: None,
+            address: None,
             proof: Proof::ApiKey("nk_a".to_owned()),
         })
     }

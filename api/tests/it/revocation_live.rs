@@ -248,7 +248,7 @@ async fn changes_that_concern_others_disturb_nobody() {
     let tenant = node.tenant("shop").await;
     let settings = json!({"retentionSeconds": 3_600, "allowedOrigins": ["https://else.example"]});
     let _ = node.send(Method::PATCH, "/admin/v1/projects/shop", &node.admin, &settings).await;
-    let new = NewApiKey { label: String::new(), rights: Rights::everything(), expires_at: None };
+    let new = NewApiKey { rights: Rights::everything(), ..NewApiKey::default() };
     node.app.store.create_api_key(node.project.id, &new).await.expect("a key");
     node.refresh().await;
     node.revoke(&node.another_key().await).await;

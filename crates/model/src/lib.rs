@@ -17,6 +17,8 @@ pub mod project;
 pub mod resume;
 pub mod revocation;
 pub mod rights;
+pub mod schema;
+mod schema_cost;
 pub mod secret;
 
 pub use channel::{Channel, Pattern};
@@ -24,7 +26,7 @@ pub use clock::Clock;
 pub use code::Code;
 pub use cursor::{Cursor, Epoch, Position};
 pub use event::{Data, Draft, Event};
-pub use namespace::NamespaceSettings;
+pub use namespace::{NamespaceSettings, PublisherKind, Rules};
 pub use project::{ProjectId, ProjectName};
 pub use resume::ResumeKey;
 pub use revocation::{Revocations, Revoked};

@@ -1,10 +1,12 @@
 //! Who someone is and what they may do.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::channel::NameError;
-use crate::{Channel, Pattern, ProjectId, ProjectName};
+use crate::{Channel, Pattern, ProjectId, ProjectName, PublisherKind};
 
 /// What can be done to a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -189,8 +191,20 @@ pub struct Identity {
     pub rights: Rights,
     /// When this ends.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Where it is used from, for a key that may be used from some networks alone.
+    pub address: Option<IpAddr>,
     /// What proved it.
     pub proof: Proof,
+}
+
+impl Identity {
+    /// Whether this is a server or an app, as a namespace's `publishers` tell them apart.
+    pub fn publisher(&self) -> PublisherKind {
+        match self.proof {
+            Proof::ApiKey(_) => PublisherKind::Keys,
+            Proof::Token(_) => PublisherKind::Tokens,
+        }
+    }
 }
 
 #[cfg(test)]

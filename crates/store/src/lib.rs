@@ -5,8 +5,10 @@
 
 mod actor;
 mod admin_keys;
+mod answers;
 mod api_keys;
 mod append;
+mod audit;
 mod connect;
 mod crypto;
 mod dead_letters;
@@ -25,12 +27,15 @@ mod reservations;
 mod resumes;
 mod retention;
 mod revocations;
+mod rotation;
 mod signing_keys;
 
 pub use actor::{Actor, ActorKind};
-pub use admin_keys::{AdminKey, Role};
+pub use admin_keys::{AdminKey, NewAdminKey, Role};
+pub use answers::{AnswerKey, Attempt, Claim as AnswerClaim};
 pub use api_keys::{ApiKey, NewApiKey};
 pub use append::{Appended, Entry, Outcome, Place, Policy};
+pub use audit::{AuditEntry, AuditFilter, Note};
 pub use connect::{ServerReport, Store, StoreOptions};
 pub use crypto::SecretKey;
 pub use dead_letters::{DeadLetter, NewDeadLetter};
@@ -45,6 +50,7 @@ pub use read::{ChannelHead, Head, Page};
 pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, Ticket};
 pub use resumes::{Claim, Claimed, Known};
 pub use revocations::{MAX_REVOCATIONS, NewRevocation, Revocation, RevocationFilter};
+pub use rotation::Rotation;
 
 /// The result of every function here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

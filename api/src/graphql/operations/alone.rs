@@ -175,6 +175,7 @@ mod tests {
             subject: None,
             rights: nuncio_model::Rights::default(),
             expires_at: None,
+            address: None,
             proof: nuncio_model::rights::Proof::ApiKey("nk_a".to_owned()),
         })));
         Solo { request, gap, asker, is_subscription }
