@@ -24,7 +24,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             return Err(ApiError::invalid("the body must be application/json").with_status(status));
         }
         let Payload(bytes) = Payload::from_request(request, state).await?;
-        let mut json = serde_json::Deserializer::from_slice(&bytes);
+        // Where nothing needs to be said, nothing need be sent.
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        let mut json = serde_json::Deserializer::from_slice(text);
         let value = serde_path_to_error::deserialize(&mut json).map_err(wrong)?;
         json.end().map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))?;
         Ok(Self(value))
@@ -59,6 +61,25 @@ fn overlay(target: &mut Value, patch: Value) {
         }
         // RFC 7396 removes a member that is null; here that is the same as null, since every field is always there.
         overlay(&mut target[name], change);
+    }
+}
+
+/// A JSON merge patch to the letter of RFC 7396, for objects whose members may be missing: null takes one away.
+pub(super) fn merge_members(target: &mut Value, patch: Value) {
+    let Value::Object(changes) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(members) = target.as_object_mut() else { return };
+    for (name, change) in changes {
+        if change.is_null() {
+            members.shift_remove(&name);
+        } else {
+            merge_members(members.entry(name).or_insert(Value::Null), change);
+        }
     }
 }
 
@@ -113,9 +134,12 @@ mod tests {
 
     #[test]
     fn a_schema_is_replaced_whole_and_taken_away_by_null() {
-        let before = json!({"schemas": {"a": {"required": ["x"]}, "b": true, "c": false}, "publishers": ["keys"]});
+        let before =
+            json!({"schemas": {"a": {"required": ["x"]}, "b": true, "c": false}, "publishers": ["keys"]});
         let before: NamespaceSettings = serde_json::from_value(before).expect("good");
-        let Value::Object(changes) = json!({"schemas": {"a": {"const": null}, "b": null}}) else { panic!("an object") };
+        let Value::Object(changes) = json!({"schemas": {"a": {"const": null}, "b": null}}) else {
+            panic!("an object")
+        };
         let after = merge(&before, changes).expect("good");
         let schemas = serde_json::to_value(&after.schemas).expect("JSON");
         assert_eq!((schemas, after.publishers.len()), (json!({"a": {"const": null}, "c": false}), 1));

@@ -4,6 +4,7 @@
 //! with `If-Match`, lists are `{"items":[…],"nextPageToken"}`.
 
 mod body;
+mod channels;
 mod dead_letters;
 mod etag;
 mod keys;
@@ -29,6 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .merge(projects::router())
         .merge(namespaces::router())
+        .merge(channels::router())
         .merge(keys::router())
         .merge(signing_keys::router())
         .merge(dead_letters::router())
