@@ -120,6 +120,11 @@ impl Feeds {
         self.0.hub.get(project).map_or(0, |stream| stream.listeners(channel))
     }
 
+    /// How often something of the project was purged, as far as this node knows; nothing where it knows nothing of it.
+    pub fn purges(&self, project: ProjectId) -> Option<i64> {
+        Some(self.0.hub.get(project)?.purges()).filter(|purges| *purges >= 0)
+    }
+
     /// Takes the news that something was purged here: this node gives none of it out from now on, and the others look
     /// at once.
     pub fn purged(&self, project: ProjectId, head: Head) {

@@ -1,6 +1,7 @@
 //! The api node against a real PostgreSQL, over real HTTP.
 
 mod admin;
+mod channels;
 mod counts;
 mod credentials;
 mod filters;
@@ -19,6 +20,7 @@ mod publishing;
 mod redrive;
 mod removal;
 mod resuming;
+mod schemas;
 mod sharing;
 mod socket_defects;
 mod socket_fairness;
