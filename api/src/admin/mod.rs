@@ -8,6 +8,7 @@ mod admin_keys;
 mod audit_log;
 mod body;
 mod connections;
+mod channels;
 mod dead_letters;
 mod etag;
 mod fit;
@@ -42,6 +43,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     let mut router = OpenApiRouter::new()
         .merge(projects::router())
         .merge(namespaces::router())
+        .merge(channels::router())
         .merge(keys::router())
         .merge(signing_keys::router())
         .merge(rate_limits::router())
