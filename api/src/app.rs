@@ -10,7 +10,7 @@ use nuncio_store::{Directory, Project, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Usage;
+use crate::auth::{Jwks, Usage};
 use crate::clockwork::Clockwork;
 use crate::error::ApiError;
 use crate::feed::Feeds;
@@ -46,6 +46,9 @@ pub struct ApiSettings {
     pub connections_per_address: usize,
     /// The most connections in all.
     pub connections: usize,
+    /// Whether addresses that administrators name, such as those of published keys, may lie in this network; for
+    /// development.
+    pub allow_private_addresses: bool,
     /// The proxies that are believed whom they were connected by.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -65,6 +68,7 @@ impl Default for ApiSettings {
             idle: Duration::from_secs(75),
             connections_per_address: 20_000,
             connections: 100_000,
+            allow_private_addresses: false,
             trusted_proxies: Vec::new(),
         }
     }
@@ -106,7 +110,9 @@ pub struct App {
     pub filters: Filters,
     /// Where dead letters are published again.
     pub broker: Option<Broker>,
-    /// Which API keys are in use.
+    /// The keys that projects publish.
+    pub jwks: Jwks,
+    /// Which keys are in use.
     pub usage: Usage,
     /// The time.
     pub clock: Clock,
@@ -129,6 +135,9 @@ impl App {
         let clockwork = Clockwork::start(&tasks, directory.changes(), drain.clone());
         let (usage, resumes) = (Usage::default(), Resumes::new(store.clone()));
         tasks.spawn(resumes.clone().keep(drain.clone()));
+        let private = settings.allow_private_addresses;
+        let jwks = Jwks::new(private, directory.clone(), clock.clone(), tasks.clone());
+        tasks.spawn(jwks.clone().keep(drain.clone()));
         let app = Arc::new(Self {
             store,
             directory,
@@ -137,6 +146,7 @@ impl App {
             resumes,
             filters: Filters::default(),
             broker,
+            jwks,
             usage,
             clock,
             settings,

@@ -19,6 +19,7 @@ mod hot;
 pub mod hub;
 mod live;
 pub mod openapi;
+mod outbound;
 pub mod problem;
 pub mod publish;
 mod query;

@@ -68,6 +68,7 @@ pub struct EventsPage {
         (name = "namespaces", description = "Settings of the channels below a first segment"),
         (name = "keys", description = "API keys"),
         (name = "signing keys", description = "Keys that tokens are signed with"),
+        (name = "tokens", description = "Tokens for users: made here, or looked into"),
         (name = "dead letters", description = "Messages that could not become events"),
     )
 )]

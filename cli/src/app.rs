@@ -154,6 +154,7 @@ fn api_settings(config: &Config) -> ApiSettings {
         idle: config.idle,
         connections: config.max_connections,
         connections_per_address: config.max_connections_per_address,
+        allow_private_addresses: config.allow_private_addresses,
         trusted_proxies: config.trusted_proxies.clone(),
         graphiql: config.graphiql,
         introspection: config.introspection,

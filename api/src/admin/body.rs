@@ -24,11 +24,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             return Err(ApiError::invalid("the body must be application/json").with_status(status));
         }
         let Payload(bytes) = Payload::from_request(request, state).await?;
-        let mut json = serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut json).map_err(wrong)?;
-        json.end().map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))?;
-        Ok(Self(value))
+        read(&bytes).map(Self)
     }
+}
+
+/// Reads a JSON body as `T`.
+///
+/// # Errors
+/// `INVALID_REQUEST`, naming the field that does not fit.
+pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(wrong)?;
+    json.end().map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))?;
+    Ok(value)
 }
 
 /// A JSON object whose fields are judged later.

@@ -27,7 +27,7 @@ use crate::openapi::Problem;
 /// The longest label.
 const MAX_LABEL_BYTES: usize = 200;
 /// The most patterns or names in one list of rights.
-const MAX_RIGHTS: usize = 200;
+pub(super) const MAX_RIGHTS: usize = 200;
 /// What stands after the number of a key that is to be revoked.
 const REVOKE: &str = ":revoke";
 

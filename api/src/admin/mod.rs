@@ -13,6 +13,7 @@ mod projects;
 mod redrive;
 mod schemas;
 mod signing_keys;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(namespaces::router())
         .merge(keys::router())
         .merge(signing_keys::router())
+        .merge(tokens::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
 }

@@ -47,3 +47,14 @@ pub(crate) struct Rights {
     #[schema(required = false)]
     consume: Vec<String>,
 }
+
+/// A public key.
+#[derive(ToSchema)]
+#[schema(as = PublicKey)]
+#[serde(untagged)]
+pub(crate) enum PublicKey {
+    /// In PEM: `-----BEGIN PUBLIC KEY-----` (SPKI).
+    Pem(String),
+    /// As a JWK (RFC 7517).
+    Jwk(std::collections::HashMap<String, serde_json::Value>),
+}

@@ -8,6 +8,8 @@ use nuncio_model::{Clock, Identity};
 use nuncio_store::{Directory, Snapshot};
 use tokio::sync::watch;
 
+use super::Jwks;
+use super::token::is_held;
 use crate::app::App;
 
 /// The longest time that is slept at once; an end further away is looked at again then.
@@ -18,6 +20,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 pub struct Watch {
     identity: Arc<Identity>,
     directory: Directory,
+    jwks: Jwks,
     clock: Clock,
     changes: watch::Receiver<i64>,
 }
@@ -36,7 +39,7 @@ pub fn lapsed(app: &App, identity: &Identity) -> Option<Lapse> {
     if identity.expires_at.is_some_and(|end| end <= app.clock.now()) {
         return Some(Lapse::Expired);
     }
-    (!is_in_force(&app.directory.snapshot(), identity)).then_some(Lapse::Revoked)
+    (!is_in_force(&app.directory.snapshot(), &app.jwks, identity)).then_some(Lapse::Revoked)
 }
 
 impl Watch {
@@ -45,7 +48,8 @@ impl Watch {
         let mut changes = app.directory.changes();
         // They may have been revoked since they were checked.
         changes.mark_changed();
-        Self { identity, directory: app.directory.clone(), clock: app.clock.clone(), changes }
+        let (directory, jwks, clock) = (app.directory.clone(), app.jwks.clone(), app.clock.clone());
+        Self { identity, directory, jwks, clock, changes }
     }
 
     /// Waits until they are no longer good: at once when they expire, and within the second in which this node learns
@@ -60,7 +64,7 @@ impl Watch {
             tokio::select! {
                 biased;
                 Ok(()) = self.changes.changed() => {
-                    if !is_in_force(&self.directory.snapshot(), &self.identity) {
+                    if !is_in_force(&self.directory.snapshot(), &self.jwks, &self.identity) {
                         return Lapse::Revoked;
                     }
                 }
@@ -71,15 +75,15 @@ impl Watch {
 }
 
 /// Whether the identity is still what its credentials stand for.
-fn is_in_force(snapshot: &Snapshot, identity: &Identity) -> bool {
+fn is_in_force(snapshot: &Snapshot, jwks: &Jwks, identity: &Identity) -> bool {
     match &identity.proof {
         Proof::ApiKey(prefix) => snapshot.api_key_of_prefix(prefix).is_some_and(|(key, project)| {
             project.id == identity.project
                 && key.rights == identity.rights
                 && key.expires_at == identity.expires_at
         }),
-        Proof::Token(token) => snapshot
-            .project_by_id(identity.project)
-            .is_some_and(|project| project.signing_keys.iter().any(|key| key.kid == token.kid)),
+        Proof::Token(token) => {
+            snapshot.project_by_id(identity.project).is_some_and(|project| is_held(jwks, project, token))
+        }
     }
 }

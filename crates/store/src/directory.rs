@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use nuncio_model::{Channel, NamespaceSettings, ProjectId, ProjectName, Secret};
+use nuncio_model::{Channel, NamespaceSettings, ProjectId, ProjectName};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::keys::prefix_of;
-use crate::{AdminKey, ApiKey, Result, Store};
+use crate::{AdminKey, ApiKey, KeyMaterial, Result, Store};
 
 /// How often a node looks whether something was changed.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -25,6 +25,10 @@ pub struct Project {
     pub name: ProjectName,
     /// The audience its tokens may carry besides `nuncio:<name>`.
     pub audience: Option<String>,
+    /// The `iss` that its tokens must carry, where it is set.
+    pub issuer: Option<String>,
+    /// Where the public keys of its tokens are published besides its signing keys.
+    pub jwks_url: Option<String>,
     /// The origins of the web pages that may use it; `*` is all.
     pub allowed_origins: Vec<String>,
     /// The settings of namespaces that were not made.
@@ -49,18 +53,24 @@ impl Project {
 /// A key that tokens may be signed with.
 #[derive(Clone, Debug)]
 pub struct SigningKey {
+    /// Its number.
+    pub id: i64,
     /// The id that a token's header names.
     pub kid: String,
     /// The one algorithm it is used with.
     pub algorithm: String,
     /// The secret, or the public key.
-    pub secret: Secret,
+    pub material: KeyMaterial,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// The settings as they were at one moment.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     version: i64,
+    /// When the first of the signing keys ends: what was read before is then no longer true, though nothing was changed.
+    good_until: Option<DateTime<Utc>>,
     projects: HashMap<ProjectId, Arc<Project>>,
     by_name: HashMap<ProjectName, ProjectId>,
     by_audience: HashMap<String, ProjectId>,
@@ -139,14 +149,22 @@ impl Directory {
         self.changes.subscribe()
     }
 
-    /// Reads the settings anew where they were changed.
+    /// Rings as if the settings had changed: for what depends on more than they hold.
+    pub fn ring(&self) {
+        self.changes.send_modify(|_| {});
+    }
+
+    /// Reads the settings anew where they were changed, or a signing key has ended.
     ///
     /// # Errors
     /// Where the database cannot be asked; the settings known before stay.
     pub async fn refresh(&self) -> Result<()> {
-        let version =
-            sqlx::query_scalar("select version from settings_version").fetch_one(&self.store.append).await?;
-        if version != self.snapshot.load().version {
+        let (version, now): (i64, DateTime<Utc>) =
+            sqlx::query_as("select version, now() from settings_version")
+                .fetch_one(&self.store.append)
+                .await?;
+        let known = self.snapshot.load();
+        if version != known.version || known.good_until.is_some_and(|end| end <= now) {
             // What is changed while this reads raises the version again, and is read the next time.
             self.snapshot.store(Arc::new(read(&self.store, version).await?));
             self.changes.send_replace(version);
@@ -171,6 +189,8 @@ async fn read(store: &Store, version: i64) -> Result<Snapshot> {
             id: row.id,
             name: row.name,
             audience: row.audience,
+            issuer: row.issuer,
+            jwks_url: row.jwks_url,
             allowed_origins: row.allowed_origins,
             defaults: row.defaults,
             namespaces: HashMap::new(),
@@ -185,14 +205,19 @@ async fn read(store: &Store, version: i64) -> Result<Snapshot> {
             project.namespaces.insert(name, settings.0);
         }
     }
-    for (project, kid, algorithm, secret) in store.live_signing_keys().await? {
-        if let Some(project) = projects.get_mut(&ProjectId(project)) {
-            project.signing_keys.push(SigningKey { kid, algorithm, secret });
+    let mut good_until = None;
+    for (project, key) in store.live_signing_keys().await? {
+        if let Some(end) = key.expires_at {
+            good_until = Some(good_until.map_or(end, |first: DateTime<Utc>| first.min(end)));
+        }
+        if let Some(project) = projects.get_mut(&project) {
+            project.signing_keys.push(key);
         }
     }
     let by_prefix = |key: ApiKey| (key.prefix.clone(), key);
     Ok(Snapshot {
         version,
+        good_until,
         by_name: projects.values().map(|project| (project.name.clone(), project.id)).collect(),
         by_audience: projects.values().filter_map(|p| Some((p.audience.clone()?, p.id))).collect(),
         api_keys: store.live_api_keys().await?.into_iter().map(by_prefix).collect(),

@@ -39,6 +39,7 @@ pub use projects::{NewProject, ProjectChange, ProjectRow};
 pub use read::{ChannelHead, Head, Page};
 pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, Ticket};
 pub use resumes::{Claim, Claimed, Known};
+pub use signing_keys::{KeyMaterial, NewSigningKey, SigningKeyRow};
 
 /// The result of every function here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

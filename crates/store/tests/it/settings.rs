@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nuncio_model::rights::Rights;
 use nuncio_model::{Action, Channel, NamespaceSettings, ProjectName, Secret};
-use nuncio_store::{Directory, Error, NewApiKey, NewDeadLetter, ProjectChange, Role};
+use nuncio_store::{Directory, Error, KeyMaterial, NewApiKey, NewDeadLetter, ProjectChange, Role};
 
 use crate::kit::{add_project, kit};
 
@@ -79,10 +79,8 @@ async fn keys_open_while_they_are_in_force() {
         .expect("it is new");
     directory.refresh().await.expect("it is read");
     let snapshot = directory.snapshot();
-    assert_eq!(
-        snapshot.project_by_id(kit.project).expect("it is there").signing_keys[0].secret.expose(),
-        "hush"
-    );
+    let key = &snapshot.project_by_id(kit.project).expect("it is there").signing_keys[0];
+    assert_eq!(key.material, KeyMaterial::Secret(Secret::new("hush")));
     let raw = kit
         .database
         .run("select encode(secret, 'escape') from signing_keys")
