@@ -207,7 +207,8 @@ async fn mint(
     let expires_at = end(&new, &minter, key, now)?;
     let jti = new.jti.clone().unwrap_or_else(ids::unique_id);
     let (subject, rights, issued_at) = (new.subject.as_str(), &new.rights, now);
-    let wanted = NewToken { subject, rights, jti: Some(&jti), issued_at, expires_at };
+    let issuer = project.issuer.as_deref();
+    let wanted = NewToken { issuer, subject, rights, jti: Some(&jti), issued_at, expires_at };
     let token = token::make(&project.name, key, wanted).map_err(ApiError::internal)?;
     if token.len() > MAX_CREDENTIALS_BYTES {
         let error = ApiError::invalid("the token would be longer than the 8192 bytes that are looked at");
@@ -344,7 +345,11 @@ async fn explain_key(
     let (Some(problem), Some(kid)) = (unknown, raw.header.get("kid").and_then(Value::as_str)) else {
         return Ok(());
     };
-    let row = match app.store.signing_key(project.id, &kid.replace('\0', "")).await {
+    if kid.contains('\0') {
+        // The database knows no such texts.
+        return Ok(());
+    }
+    let row = match app.store.signing_key(project.id, kid).await {
         Ok(row) => row,
         Err(nuncio_store::Error::NotFound(_)) => return Ok(()),
         Err(error) => return Err(error.into()),

@@ -33,3 +33,8 @@ mod sse_socket;
 mod storm;
 mod streams_kit;
 mod surface;
+mod token_algorithms;
+mod token_kit;
+mod tokens_hostile;
+mod tokens_made;
+mod tokens_published;

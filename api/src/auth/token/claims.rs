@@ -141,6 +141,10 @@ fn rights(nuncio: Option<&Value>) -> Result<Rights, Problem> {
     let bad =
         |why: String| Problem::new(ProblemCode::InvalidRights, format!("has a bad `nuncio` claim: {why}"));
     let Some(nuncio) = nuncio else { return Ok(Rights::default()) };
+    // A list would be read as the lists of rights in their order: what is not named is not meant.
+    if !nuncio.is_object() {
+        return Err(bad("it must be an object".to_owned()));
+    }
     let text = RightsText::deserialize(nuncio).map_err(|error| bad(error.to_string()))?;
     Rights::parse(&text).map_err(|error| bad(error.to_string()))
 }

@@ -23,6 +23,8 @@ pub enum MintError {
 /// What a token is to say.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewToken<'a> {
+    /// The issuer that the project has set, if it has.
+    pub(crate) issuer: Option<&'a str>,
     pub(crate) subject: &'a str,
     pub(crate) rights: &'a RightsText,
     pub(crate) jti: Option<&'a str>,
@@ -37,6 +39,8 @@ struct Claims<'a> {
     iat: i64,
     exp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<&'a str>,
     nuncio: &'a RightsText,
 }
@@ -49,9 +53,9 @@ pub(crate) fn make(project: &ProjectName, key: &SigningKey, new: NewToken<'_>) -
     let KeyMaterial::Secret(secret) = &key.material else { return Err(MintError::Algorithm) };
     let mut header = Header::new(Algorithm::HS256);
     header.kid = Some(key.kid.clone());
-    let NewToken { subject: sub, rights: nuncio, jti, issued_at, expires_at } = new;
+    let NewToken { issuer: iss, subject: sub, rights: nuncio, jti, issued_at, expires_at } = new;
     let (iat, exp) = (issued_at.timestamp(), expires_at.timestamp());
-    let claims = Claims { sub, aud: format!("nuncio:{project}"), iat, exp, jti, nuncio };
+    let claims = Claims { sub, aud: format!("nuncio:{project}"), iat, exp, iss, jti, nuncio };
     Ok(jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret.expose().as_bytes()))?)
 }
 
@@ -67,5 +71,6 @@ pub fn mint_token(
     now: DateTime<Utc>,
     lifetime: Duration,
 ) -> Result<String, MintError> {
-    make(project, key, NewToken { subject, rights, jti: None, issued_at: now, expires_at: now + lifetime })
+    let (issuer, jti, expires_at) = (None, None, now + lifetime);
+    make(project, key, NewToken { issuer, subject, rights, jti, issued_at: now, expires_at })
 }
