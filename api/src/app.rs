@@ -132,7 +132,8 @@ impl App {
         let Parts { store, directory, bus, broker, clock, settings, drain, tasks } = parts;
         let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
-        let clockwork = Clockwork::start(&tasks, directory.changes(), drain.clone());
+        let stale = directory.freshness().changes();
+        let clockwork = Clockwork::start(&tasks, directory.changes(), stale, drain.clone());
         let (usage, resumes) = (Usage::default(), Resumes::new(store.clone()));
         tasks.spawn(resumes.clone().keep(drain.clone()));
         let private = settings.allow_private_addresses;
@@ -169,5 +170,10 @@ impl App {
         project.ok_or_else(|| {
             ApiError::unauthenticated("the project of these credentials does not exist any more")
         })
+    }
+
+    /// Whether nothing live is delivered: this node cannot tell who may still have it.
+    pub fn is_paused(&self) -> bool {
+        self.directory.freshness().is_stale()
     }
 }

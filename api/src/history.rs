@@ -12,7 +12,7 @@ use nuncio_model::cursor::CursorError;
 use nuncio_model::limits::DEFAULT_PAGE;
 use nuncio_model::{Action, Cursor, Event, Identity, Pattern, ProjectId, cloudevents};
 use nuncio_store::Store;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::auth::{self, Caller, StreamCaller, Watch};
@@ -142,7 +142,7 @@ impl Wanted {
                 match wait {
                     // A filter that has not looked through all there is goes on with the next request, not here.
                     Some(wait) if page.events.is_empty() && !(filter.is_some() && page.has_more) => {
-                        let watch = Watch::over(app, identity);
+                        let watch = Watch::over(app, identity, patterns.clone());
                         let sieve = Sieve::new(filter, *first);
                         poll(app, watch, patterns, page, sieve, *wait).await
                     }
@@ -214,7 +214,7 @@ pub async fn page_back(
 /// Waits for the first events after an empty page; the page comes back empty when nothing came in time.
 async fn poll(
     app: &App,
-    mut watch: Watch,
+    mut watch: Watch<'_>,
     patterns: Arc<[Pattern]>,
     page: HistoryPage,
     mut sieve: Sieve<'_>,
@@ -227,7 +227,7 @@ async fn poll(
         let chunk = tokio::select! {
             biased;
             () = app.drain.cancelled() => break,
-            _ = watch.lapse() => return Err(ApiError::unauthenticated("the credentials have expired or were revoked")),
+            refused = watch.lapse() => return Err(refused),
             chunk = reader.next(sieve.limit) => chunk?,
             () = tokio::time::sleep_until(until) => break,
         };
@@ -236,6 +236,10 @@ async fn poll(
             sieve.is_full_with(event).await;
         }
         if !sieve.found.is_empty() {
+            // The time may be over while it is not known whether this may be read: then it is for the next request.
+            let confirmed = app.drain.run_until_cancelled(watch.confirm());
+            let Ok(Some(confirmed)) = timeout_at(until, confirmed).await else { return Ok(page) };
+            confirmed?;
             return Ok(HistoryPage { events: sieve.found, cursor: chunk.cursor, has_more });
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use nuncio_broker::WakeBus;
 use nuncio_model::event::{EventError, Published};
 use nuncio_model::limits::MAX_BATCH_EVENTS;
-use nuncio_model::{Code, Draft, ProjectId};
+use nuncio_model::{Code, Draft, ProjectId, PublisherKind};
 use nuncio_store::{Policy, Project, Store};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -70,12 +70,13 @@ impl Publisher {
     pub async fn publish(
         &self,
         project: &Project,
+        by: PublisherKind,
         drafts: Vec<Draft>,
     ) -> Result<Vec<Published>, PublishError> {
         if drafts.is_empty() {
             return Ok(Vec::new());
         }
-        check(project, &drafts)?;
+        check(project, by, &drafts)?;
         let (answer, answered) = oneshot::channel();
         let policy = |draft: &Draft| Policy::of(project.settings(&draft.channel));
         let events = drafts.into_iter().map(|draft| (policy(&draft), draft)).collect();
@@ -132,7 +133,7 @@ impl Drop for Abandon<'_> {
     }
 }
 
-fn check(project: &Project, drafts: &[Draft]) -> Result<(), PublishError> {
+fn check(project: &Project, by: PublisherKind, drafts: &[Draft]) -> Result<(), PublishError> {
     if drafts.len() > MAX_BATCH_EVENTS {
         let message = format!("more than {MAX_BATCH_EVENTS} events in one request");
         return Err(PublishError::Rejected(vec![(
@@ -140,7 +141,7 @@ fn check(project: &Project, drafts: &[Draft]) -> Result<(), PublishError> {
             EventError { code: Code::TooLarge, message },
         )]));
     }
-    let verdict = |draft: &Draft| draft.check(project.settings(&draft.channel)).err();
+    let verdict = |draft: &Draft| draft.check(project.rules(&draft.channel), by).err();
     let bad: Vec<_> = drafts.iter().enumerate().filter_map(|(i, draft)| Some((i, verdict(draft)?))).collect();
     if bad.is_empty() { Ok(()) } else { Err(PublishError::Rejected(bad)) }
 }

@@ -98,7 +98,8 @@ impl Setting {
             defaults,
         };
         let project = store.create_project(&new).await?.id;
-        let new = NewApiKey { label: "bench".to_owned(), rights: Rights::everything(), expires_at: None };
+        let new =
+            NewApiKey { label: "bench".to_owned(), rights: Rights::everything(), ..NewApiKey::default() };
         let (_, key) = store.create_api_key(project, &new).await?;
         Ok(Tenant { store, project, name, key, database })
     }

@@ -114,7 +114,8 @@ pub(crate) async fn start(
     let health = Health::default();
     let ops = Ops { health: health.clone(), metrics };
     shutdown.spawn_to_the_end("ops", ops.serve(listeners.ops, shutdown.stop.clone()));
-    shutdown.spawn("settings", run_steadily(directory.clone().run(shutdown.drain.clone())));
+    // To the end: what is open while the node drains ends with its credentials, and is not paused.
+    shutdown.spawn_to_the_end("settings", run_steadily(directory.clone().run(shutdown.stop.clone())));
     shutdown.spawn("health", run_steadily(watch_health(store.clone(), health, shutdown.clone())));
     if let Some(listener) = listeners.api {
         let settings = api_settings(config);

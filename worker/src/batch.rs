@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nuncio_broker::Message;
+use nuncio_model::PublisherKind;
 use nuncio_model::limits::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS};
 use nuncio_store::{Entry, NewDeadLetter, Policy, Project};
 
@@ -125,9 +126,9 @@ impl Taken {
         entries: &mut Vec<Entry>,
     ) -> Result<(), Rejection> {
         for draft in decode(&self.message, &mut self.made_id)? {
-            let settings = project.settings(&draft.channel);
-            draft.check(settings)?;
-            entries.push(Entry { policy: Policy::of(settings), draft, batch });
+            let rules = project.rules(&draft.channel);
+            draft.check(rules, PublisherKind::Amqp)?;
+            entries.push(Entry { policy: Policy::of(&rules.settings), draft, batch });
         }
         Ok(())
     }

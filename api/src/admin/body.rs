@@ -1,4 +1,4 @@
-//! Bodies of requests: JSON, with the wrong field named.
+//! Bodies of requests: JSON, with each wrong field named.
 
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
@@ -8,11 +8,27 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::fit;
 use crate::body::Payload;
 use crate::error::ApiError;
 
 /// A JSON body read as `T`, which should refuse unknown fields: a misspelt one must not be taken as left out.
 pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default> Body<T> {
+    /// The body, which may be left out: there is nothing in it that must be said.
+    ///
+    /// # Errors
+    /// As for any body.
+    pub(super) async fn or_default(request: Request) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let Payload(bytes) = Payload::from_request(Request::from_parts(parts.clone(), body), &()).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        Self::from_request(Request::from_parts(parts, bytes.into()), &()).await
+    }
+}
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
@@ -24,19 +40,22 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             return Err(ApiError::invalid("the body must be application/json").with_status(status));
         }
         let Payload(bytes) = Payload::from_request(request, state).await?;
-        read(&bytes).map(Self)
+        let value: T = match serde_json::from_slice(&bytes) {
+            Ok(value) => value,
+            Err(error) if error.is_data() => misfit(&bytes)?,
+            Err(error) => return Err(ApiError::invalid(format!("the body is not JSON: {error}"))),
+        };
+        Ok(Self(value))
     }
 }
 
-/// Reads a JSON body as `T`.
-///
-/// # Errors
-/// `INVALID_REQUEST`, naming the field that does not fit.
-pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(wrong)?;
-    json.end().map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))?;
-    Ok(value)
+/// The wrong fields of a body that is JSON and not what is asked for. It is read as a value only now: a field that is
+/// there twice would be taken once, and refused by nobody.
+fn misfit<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let value = serde_json::from_slice(bytes);
+    let value = value.map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))?;
+    fit::read::<T>(value)?;
+    Err(ApiError::invalid("the body names a field twice"))
 }
 
 /// A JSON object whose fields are judged later.
@@ -45,11 +64,11 @@ pub(super) type Object = Map<String, Value>;
 /// Lays the changes over what there is (JSON merge patch, RFC 7396) and reads the result.
 ///
 /// # Errors
-/// `INVALID_REQUEST`, naming the field that does not fit.
+/// `INVALID_REQUEST`, naming each field that does not fit.
 pub(super) fn merge<T: Serialize + DeserializeOwned>(current: &T, changes: Object) -> Result<T, ApiError> {
     let mut merged = serde_json::to_value(current).map_err(ApiError::internal)?;
     overlay(&mut merged, Value::Object(changes));
-    serde_path_to_error::deserialize(merged).map_err(wrong)
+    fit::read(merged)
 }
 
 fn overlay(target: &mut Value, patch: Value) {
@@ -61,20 +80,30 @@ fn overlay(target: &mut Value, patch: Value) {
         *target = Value::Object(Map::new());
     }
     for (name, change) in changes {
+        if name == SCHEMAS {
+            replace_each(&mut target[&name], change);
+            continue;
+        }
         // RFC 7396 removes a member that is null; here that is the same as null, since every field is always there.
         overlay(&mut target[name], change);
     }
 }
 
-/// Names the field where the body does not fit.
-fn wrong<E: std::fmt::Display>(error: serde_path_to_error::Error<E>) -> ApiError {
-    let (path, message) = (error.path().to_string(), error.inner().to_string());
-    let field = match message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
-        Some(name) if path == "." || path == "?" => name.to_owned(),
-        _ => path,
+/// The setting whose members are values of their own. A part of an old JSON Schema must not stay in a new one, nor
+/// can a schema be told from a patch of one, and `null` may stand in it.
+const SCHEMAS: &str = "schemas";
+
+fn replace_each(target: &mut Value, patch: Value) {
+    let (Value::Object(members), Value::Object(changes)) = (&mut *target, patch.clone()) else {
+        *target = patch;
+        return;
     };
-    let message = message.split(" at line").next().unwrap_or_default().to_owned();
-    ApiError::invalid("the body is not what is asked for here").field(field, message)
+    for (name, change) in changes {
+        match change {
+            Value::Null => drop(members.shift_remove(&name)),
+            whole => drop(members.insert(name, whole)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -99,11 +128,25 @@ mod tests {
     }
 
     #[test]
-    fn the_wrong_field_is_named() {
-        for (changes, field) in [(json!({"signal": true}), "signal"), (json!({"presence": "x"}), "presence")]
-        {
-            let error = patched(changes).expect_err("wrong");
-            assert_eq!(error.fields.first().map(|f| f.field.as_str()), Some(field), "{error:?}");
-        }
+    fn a_schema_is_replaced_whole_and_taken_away_by_null() {
+        let before =
+            json!({"schemas": {"a": {"required": ["x"]}, "b": true, "c": false}, "publishers": ["keys"]});
+        let before: NamespaceSettings = serde_json::from_value(before).expect("good");
+        let Value::Object(changes) = json!({"schemas": {"a": {"const": null}, "b": null}}) else {
+            panic!("an object")
+        };
+        let after = merge(&before, changes).expect("good");
+        let schemas = serde_json::to_value(&after.schemas).expect("JSON");
+        assert_eq!((schemas, after.publishers.len()), (json!({"a": {"const": null}, "c": false}), 1));
+    }
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        // A merge patch once named the first wrong field alone, so that a form had to be sent once per mistake.
+        let changes = json!({"signal": true, "presence": "x", "dedupeSeconds": "1", "signals": null});
+        let error = patched(changes).expect_err("wrong");
+        let mut fields: Vec<_> = error.fields.iter().map(|field| field.field.as_str()).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["dedupeSeconds", "presence", "signal", "signals"], "{error:?}");
     }
 }

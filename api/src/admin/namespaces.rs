@@ -48,20 +48,6 @@ impl From<Namespace> for Shown {
     }
 }
 
-/// A namespace to be made: its name and any of its settings; those left out are the project's defaults.
-///
-/// It describes the body, whose fields are judged one by one.
-#[derive(Serialize, ToSchema)]
-#[schema(as = NewNamespace)]
-pub(super) struct New {
-    /// The first segment of its channels.
-    name: String,
-    /// Its settings.
-    #[serde(flatten)]
-    #[schema(value_type = super::schemas::NamespaceSettings)]
-    settings: NamespaceSettings,
-}
-
 /// List the namespaces that have settings of their own.
 #[utoipa::path(
     get, path = "/admin/v1/projects/{project}/namespaces", tag = "namespaces",
@@ -82,7 +68,7 @@ async fn list(
 /// Give a namespace settings of its own.
 #[utoipa::path(
     post, path = "/admin/v1/projects/{project}/namespaces", tag = "namespaces",
-    params(("project" = String, Path)), request_body = New,
+    params(("project" = String, Path)), request_body = super::schemas::NewNamespace,
     responses((status = 201, body = Shown), (status = "4XX", body = Problem))
 )]
 async fn create(
@@ -94,11 +80,16 @@ async fn create(
     admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let name = match new.shift_remove("name") {
-        Some(Value::String(name)) if namespace::is_name(&name) => name,
-        _ => return Err(bad().field("name", "must be one segment: 1 to 64 of letters, digits, `_` and `-`")),
+        Some(Value::String(name)) if namespace::is_name(&name) => Some(name),
+        _ => None,
     };
-    let settings = merge(&project.defaults, new)?;
-    check(&settings)?;
+    let settings = merge(&project.defaults.settings, new)?;
+    let Some(name) = name else {
+        return Err(
+            problems(&settings).field("name", "must be one segment: 1 to 64 of letters, digits, `_` and `-`")
+        );
+    };
+    problems(&settings).if_any_field()?;
     let row = admin.store(&app).create_namespace(project.id, &name, &settings).await?;
     app.directory.refresh().await?;
     let location = format!("/admin/v1/projects/{}/namespaces/{name}", project.name);
@@ -124,7 +115,7 @@ async fn get(
 #[utoipa::path(
     patch, path = "/admin/v1/projects/{project}/namespaces/{name}", tag = "namespaces",
     params(("project" = String, Path), ("name" = String, Path)),
-    request_body(content = super::schemas::NamespaceSettings, content_type = "application/merge-patch+json"),
+    request_body(content = super::schemas::NamespaceChanges, content_type = "application/merge-patch+json"),
     responses((status = 200, body = Shown), (status = "4XX", body = Problem))
 )]
 async fn patch(
@@ -138,7 +129,7 @@ async fn patch(
     let (project, current) = find(&app, &admin, &project, &name).await?;
     if_match.check(current.version)?;
     let settings = merge(&current.settings, changes)?;
-    check(&settings)?;
+    problems(&settings).if_any_field()?;
     let row =
         admin.store(&app).update_namespace(project, &current.name, &settings, Some(current.version)).await?;
     app.directory.refresh().await?;
@@ -178,12 +169,8 @@ async fn find(
     Ok((project.id, app.store.namespace(project.id, name).await?))
 }
 
-fn check(settings: &NamespaceSettings) -> Result<(), ApiError> {
-    let error =
-        settings.problems().into_iter().fold(bad(), |error, (field, message)| error.field(field, message));
-    error.if_any_field()
-}
-
-fn bad() -> ApiError {
-    ApiError::invalid("the namespace cannot be like this")
+/// All that is wrong with the settings.
+fn problems(settings: &NamespaceSettings) -> ApiError {
+    let error = ApiError::invalid("the namespace cannot be like this");
+    settings.problems().into_iter().fold(error, |error, (field, message)| error.field(field, message))
 }

@@ -81,7 +81,7 @@ impl From<&Project> for Shown {
             issuer: project.issuer.clone(),
             jwks_url: project.jwks_url.clone(),
             allowed_origins: project.allowed_origins.clone(),
-            defaults: project.defaults.clone(),
+            defaults: project.defaults.settings.clone(),
             created_at: write_time(project.created_at),
         }
     }
@@ -225,7 +225,7 @@ async fn patch(
         issuer: project.issuer.clone(),
         jwks_url: project.jwks_url.clone(),
         allowed_origins: project.allowed_origins.clone(),
-        defaults: project.defaults.clone(),
+        defaults: project.defaults.settings.clone(),
     };
     let settings = merge(&current, changes)?;
     settings.problems(&app).if_any_field()?;

@@ -2,29 +2,83 @@
 
 #![expect(dead_code, reason = "these describe types of nuncio_model and are never made")]
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 use utoipa::ToSchema;
 
-/// Settings of the channels below a first segment.
+/// The same settings in three forms: as they are shown, as they are changed, and as a namespace is made.
+macro_rules! namespace_settings {
+    ($(#[$of:meta])* $name:ident ($needed:literal) { $($more:tt)* }) => {
+        $(#[$of])*
+        #[derive(ToSchema)]
+        #[schema(rename_all = "camelCase", as = $name)]
+        pub(crate) struct $name {
+            $($more)*
+            /// How long events are kept, in seconds; null keeps them for good.
+            #[schema(default = 604_800, minimum = 60, maximum = 315_360_000, required = $needed)]
+            retention_seconds: Option<i64>,
+            /// How many events each channel keeps; null sets no bound.
+            #[schema(minimum = 1, maximum = 1_000_000_000, required = $needed)]
+            retention_events: Option<i64>,
+            /// For how long a repeat of `(channel, source, id)` is recognised, in seconds; 0 is never.
+            #[schema(default = 86_400, minimum = 0, maximum = 604_800, required = $needed)]
+            dedupe_seconds: i64,
+            /// The largest `data` of one event, in bytes; at most 1048576 where there are schemas.
+            #[schema(default = 262_144, minimum = 1, maximum = 16_777_216, required = $needed)]
+            max_event_bytes: i64,
+            /// Who may publish, besides having the right to: `amqp` is whoever may write to the project's exchange,
+            /// `keys` are API keys, `tokens` those of apps. Without any, nobody may.
+            #[schema(required = $needed)]
+            publishers: Vec<PublisherKind>,
+            /// The JSON Schema of `data` for each event type. `*` stands for the types that have none of their own;
+            /// `false` takes no events. A schema is replaced whole, and in a change null takes it away.
+            #[schema(required = $needed, example = json!({"order.created": {"type": "object", "required": ["id"]}}))]
+            schemas: BTreeMap<String, Value>,
+            /// `full` or `off`.
+            #[schema(default = "full", required = $needed)]
+            presence: PresenceMode,
+            /// Whether signals may be sent.
+            #[schema(default = true, required = $needed)]
+            signals: bool,
+        }
+    };
+}
+
+namespace_settings! {
+    /// Settings of the channels below a first segment.
+    NamespaceSettings (true) {}
+}
+
+namespace_settings! {
+    /// What is to be changed of a namespace's settings; what is left out stays.
+    NamespaceChanges (false) {}
+}
+
+namespace_settings! {
+    /// A namespace to be made. Settings that are left out are the project's defaults.
+    NewNamespace (false) {
+        /// The first segment of its channels.
+        #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+        name: String,
+    }
+}
+
+/// Those who publish, by how they come.
 #[derive(ToSchema)]
-#[schema(rename_all = "camelCase", as = NamespaceSettings)]
-pub(crate) struct NamespaceSettings {
-    /// How long events are kept, in seconds, from 60; null keeps them for good.
-    #[schema(default = 604_800)]
-    retention_seconds: Option<i64>,
-    /// How many events each channel keeps; null sets no bound.
-    retention_events: Option<i64>,
-    /// For how long a repeat of `(channel, source, id)` is recognised, in seconds: 0 to 604800.
-    #[schema(default = 86_400)]
-    dedupe_seconds: i64,
-    /// The largest `data` of one event, in bytes: 1 to 16777216.
-    #[schema(default = 262_144)]
-    max_event_bytes: i64,
-    /// `full` or `off`.
-    #[schema(default = "full")]
-    presence: String,
-    /// Whether signals may be sent.
-    #[schema(default = true)]
-    signals: bool,
+#[schema(rename_all = "lowercase", as = PublisherKind)]
+pub(crate) enum PublisherKind {
+    Amqp,
+    Keys,
+    Tokens,
+}
+
+/// What presence does.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase", as = PresenceMode)]
+pub(crate) enum PresenceMode {
+    Full,
+    Off,
 }
 
 /// Patterns by what may be done; what is left out may not be done.
@@ -56,5 +110,17 @@ pub(crate) enum PublicKey {
     /// In PEM: `-----BEGIN PUBLIC KEY-----` (SPKI).
     Pem(String),
     /// As a JWK (RFC 7517).
-    Jwk(std::collections::HashMap<String, serde_json::Value>),
+    Jwk(BTreeMap<String, Value>),
+}
+
+/// What an admin key may do.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase", as = AdminRole)]
+pub(crate) enum AdminRole {
+    /// Look.
+    Viewer,
+    /// Also change.
+    Admin,
+    /// Also delete projects and, where the key is for all projects, manage admin keys.
+    Owner,
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use chrono::{DateTime, TimeDelta, Utc};
 use nuncio_model::cloudevents::{is_writable, write_time};
 use nuncio_model::{Code, ProjectId, Secret, ids};
@@ -16,13 +17,13 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::body::{self, Body, Object, merge};
+use super::actions;
+use super::body::{Body, Object, merge};
 use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::auth::public_key::{PublicKey, algorithm, to_pem};
-use crate::body::Payload;
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -36,13 +37,13 @@ const MAX_KID_BYTES: usize = 64;
 const DEFAULT_OVERLAP_SECONDS: i64 = 86_400;
 /// A year.
 const MAX_OVERLAP_SECONDS: i64 = 31_536_000;
-/// What stands after the id of a key that is to be replaced.
-const ROTATE: &str = ":rotate";
-/// What stands after the id of a key that is to be revoked.
-const REVOKE: &str = ":revoke";
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, act, patch, delete))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, patch, delete))
+        .route("/admin/v1/projects/{project}/signing-keys/{kid}", post(act))
+        .merge(actions::described(routes!(rotate, revoke)))
 }
 
 /// A key that tokens are signed with.
@@ -135,7 +136,6 @@ pub(super) struct Rotation {
 /// List the signing keys, revoked ones and those that have ended included.
 #[utoipa::path(
     get, path = "/admin/v1/projects/{project}/signing-keys", tag = "signing keys",
-    operation_id = "list_signing_keys",
     params(("project" = String, Path, description = "The project's name"), Paging),
     responses((status = 200, body = List<Shown>), (status = "4XX", body = Problem))
 )]
@@ -153,7 +153,6 @@ async fn list(
 /// Make a signing key. A secret that Nuncio made is in `secret`, this once.
 #[utoipa::path(
     post, path = "/admin/v1/projects/{project}/signing-keys", tag = "signing keys",
-    operation_id = "create_signing_key",
     params(("project" = String, Path, description = "The project's name")), request_body = New,
     responses((status = 201, body = Shown), (status = "4XX", body = Problem))
 )]
@@ -174,7 +173,6 @@ async fn create(
 /// Look at a signing key.
 #[utoipa::path(
     get, path = "/admin/v1/projects/{project}/signing-keys/{kid}", tag = "signing keys",
-    operation_id = "get_signing_key",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("kid" = String, Path, description = "The key's id")
@@ -193,7 +191,6 @@ async fn get(
 /// Change when a signing key ends.
 #[utoipa::path(
     patch, path = "/admin/v1/projects/{project}/signing-keys/{kid}", tag = "signing keys",
-    operation_id = "update_signing_key",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("kid" = String, Path, description = "The key's id")
@@ -220,73 +217,80 @@ async fn patch(
     Ok(etag::ok(key.version, Shown::from(key)))
 }
 
-/// Do something with a signing key: after its id, `:rotate` makes a new one that takes its place, and `:revoke` ends it
-/// for good, with all that is open with its tokens.
-#[utoipa::path(
-    post, path = "/admin/v1/projects/{project}/signing-keys/{kid}", tag = "signing keys",
-    operation_id = "act_on_signing_key",
-    params(
-        ("project" = String, Path, description = "The project's name"),
-        ("kid" = String, Path, description = "The key's id, then `:rotate` or `:revoke`")
-    ),
-    request_body(content = Option<Rotation>, description = "For `:rotate`; it may be left out"),
-    responses(
-        (status = 200, description = "It is revoked", body = Shown),
-        (status = 201, description = "The new key", body = Shown),
-        (status = "4XX", body = Problem)
-    )
-)]
+/// Does to a signing key what stands after its id.
 async fn act(
-    State(app): State<Arc<App>>,
+    state: State<Arc<App>>,
     admin: Admin,
-    Path((project, action)): Path<(String, String)>,
-    Payload(bytes): Payload,
+    Path((project, segment)): Path<(String, String)>,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
-    if let Some(kid) = action.strip_suffix(REVOKE) {
-        let (project, _) = find(&app, &admin, &project, kid).await?;
-        let key = admin.store(&app).revoke_signing_key(project, kid).await?;
-        app.directory.refresh().await?;
-        return Ok(etag::ok(key.version, Shown::from(key)));
+    let (kid, action) = actions::split(&segment)?;
+    match action {
+        "rotate" => rotate(state, admin, Path((project, kid)), Body::or_default(request).await?).await,
+        "revoke" => revoke(state, admin, Path((project, kid))).await,
+        _ => Err(actions::none()),
     }
-    let kid = action.strip_suffix(ROTATE).ok_or_else(|| ApiError::not_found("action"))?;
-    let rotation = if bytes.is_empty() { Rotation::default() } else { body::read(&bytes)? };
-    rotate(&app, &admin, (&project, kid), rotation).await
 }
 
+/// Make a signing key that takes this one's place.
+///
+/// It has the same algorithm. A secret that Nuncio made is in `secret`, this once; for the other algorithms `publicKey`
+/// is needed. The old key goes on for `overlapSeconds`, so that whoever signs has the time to change over; tokens that it
+/// signed end with it.
+#[utoipa::path(
+    post, path = "/admin/v1/projects/{project}/signing-keys/{kid}:rotate", tag = "signing keys",
+    params(
+        ("project" = String, Path, description = "The project's name"),
+        ("kid" = String, Path, description = "The key's id")
+    ),
+    request_body = Option<Rotation>,
+    responses((status = 201, body = Shown), (status = "4XX", body = Problem))
+)]
 async fn rotate(
-    app: &App,
-    admin: &Admin,
-    (project, kid): (&str, &str),
-    rotation: Rotation,
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Path((project, kid)): Path<(String, String)>,
+    Body(rotation): Body<Rotation>,
 ) -> Result<Response, ApiError> {
-    let (id, old) = find(app, admin, project, kid).await?;
-    let Rotation { overlap_seconds, kid: new_kid, secret, public_key } = rotation;
-    let (algorithm, expires_at) = (old.algorithm.clone(), None);
-    let new = New { kid: new_kid, algorithm, secret, public_key, expires_at };
-    let overlap = overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
-    let mut error = new.problems();
-    if !(0..=MAX_OVERLAP_SECONDS).contains(&overlap) {
-        error = error.field("overlapSeconds", "must be 0 to 31536000");
-    }
-    error.if_any_field()?;
-    not_revoked(&old)?;
+    admin.may_change()?;
+    let (id, old) = find(&app, &admin, &project, &kid).await?;
+    let (new, overlap) = rotation.check(&old)?;
     let now = app.clock.now();
-    if old.expires_at.is_some_and(|end| end <= now) {
-        return Err(ApiError::new(Code::Conflict, "the signing key has ended: make a new one"));
+    if old.revoked_at.is_some() || old.expires_at.is_some_and(|end| end <= now) {
+        let detail = "a key that has been revoked or has ended cannot be rotated: make a new one";
+        return Err(ApiError::new(Code::Conflict, detail));
     }
     let (new, secret) = new.check()?;
-    let ends_at = now + TimeDelta::seconds(overlap);
-    let made = admin.store(app).replace_signing_key(id, (kid, old.version), ends_at, &new).await;
+    let made = admin.store(&app).replace_signing_key(id, (&kid, old.version), now + overlap, &new).await;
     let made = made.map_err(without_secret_key)?;
     app.directory.refresh().await?;
     Ok(created(project, made, secret))
 }
 
+/// Revoke a signing key, as DELETE does, and see it.
+#[utoipa::path(
+    post, path = "/admin/v1/projects/{project}/signing-keys/{kid}:revoke", tag = "signing keys",
+    params(
+        ("project" = String, Path, description = "The project's name"),
+        ("kid" = String, Path, description = "The key's id")
+    ),
+    responses((status = 200, body = Shown), (status = "4XX", body = Problem))
+)]
+async fn revoke(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Path((project, kid)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    admin.may_change()?;
+    let (project, _) = find(&app, &admin, &project, &kid).await?;
+    let key = admin.store(&app).revoke_signing_key(project, &kid).await?;
+    app.directory.refresh().await?;
+    Ok(etag::ok(key.version, Shown::from(key)))
+}
+
 /// Revoke a signing key, and end all that is open with its tokens. It stays in the list, as revoked.
 #[utoipa::path(
     delete, path = "/admin/v1/projects/{project}/signing-keys/{kid}", tag = "signing keys",
-    operation_id = "delete_signing_key",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("kid" = String, Path, description = "The key's id")
@@ -400,6 +404,21 @@ impl New {
         let Self { kid, algorithm, expires_at, .. } = self;
         let kid = kid.unwrap_or_else(|| ids::random_text(12));
         Ok((NewSigningKey { kid, algorithm, material, expires_at }, made))
+    }
+}
+
+impl Rotation {
+    /// The key that takes the old one's place, and how long the old one goes on.
+    fn check(self, old: &SigningKeyRow) -> Result<(New, TimeDelta), ApiError> {
+        let Self { overlap_seconds, kid, secret, public_key } = self;
+        let new = New { kid, algorithm: old.algorithm.clone(), secret, public_key, expires_at: None };
+        let overlap = overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
+        let mut error = new.problems();
+        if !(0..=MAX_OVERLAP_SECONDS).contains(&overlap) {
+            error = error.field("overlapSeconds", "must be 0 to 31536000");
+        }
+        error.if_any_field()?;
+        Ok((new, TimeDelta::seconds(overlap)))
     }
 }
 

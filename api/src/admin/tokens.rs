@@ -6,10 +6,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use nuncio_model::cloudevents::write_time;
 use nuncio_model::rights::RightsText;
-use nuncio_model::{Action, Code, Pattern, Rights, ids};
+use nuncio_model::revocation::Ended;
+use nuncio_model::{Code, Pattern, Rights, ids};
 use nuncio_store::{Project, SigningKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,7 +19,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::body::Body;
-use super::keys::MAX_RIGHTS;
+use super::revocations::RightAction;
+use super::rights;
 use crate::app::App;
 use crate::auth::token::{self, Examined, NewToken, ProblemCode, Raw, Source};
 use crate::auth::{Admin, MAX_CREDENTIALS_BYTES, Minter, public_key};
@@ -75,34 +77,9 @@ pub(super) struct TokenQuestion {
     /// The token.
     token: String,
     /// What is to be done; together with `channel`.
-    action: Option<ActionName>,
+    action: Option<RightAction>,
     /// The channel or pattern that it is to be done to; together with `action`.
     channel: Option<String>,
-}
-
-/// What can be done to a channel.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum ActionName {
-    /// Read events.
-    Subscribe,
-    /// Write events.
-    Publish,
-    /// Send and receive signals.
-    Signal,
-    /// See and enter presence.
-    Presence,
-}
-
-impl From<ActionName> for Action {
-    fn from(name: ActionName) -> Self {
-        match name {
-            ActionName::Subscribe => Self::Subscribe,
-            ActionName::Publish => Self::Publish,
-            ActionName::Signal => Self::Signal,
-            ActionName::Presence => Self::Presence,
-        }
-    }
 }
 
 /// What has been found out about a token.
@@ -172,7 +149,7 @@ pub(super) struct PublishedKeys {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Allows {
     /// What is to be done.
-    action: ActionName,
+    action: RightAction,
     /// The channel or pattern.
     channel: String,
     /// Whether it may be done.
@@ -186,7 +163,7 @@ pub(super) struct Allows {
 /// It takes an admin key, or an API key of the project: then the rights must be among the key's own, and the token ends
 /// with the key at the latest.
 #[utoipa::path(
-    post, path = "/admin/v1/projects/{project}/tokens", tag = "tokens", operation_id = "mint_token",
+    post, path = "/admin/v1/projects/{project}/tokens", tag = "tokens",
     params(("project" = String, Path, description = "The project's name")), request_body = NewTokenRequest,
     responses((status = 201, body = Token), (status = "4XX", body = openapi::Problem))
 )]
@@ -230,13 +207,8 @@ impl NewTokenRequest {
         if !self.expires_in_seconds.is_none_or(|seconds| (1..=MAX_SECONDS).contains(&seconds)) {
             error = error.field("expiresInSeconds", "must be 1 to 86400");
         }
-        if self.rights.lists().any(|(_, list)| list.len() > MAX_RIGHTS) {
-            error = error.field("rights", "must hold at most 200 in each list");
-        }
-        match Rights::parse(&self.rights) {
-            Ok(rights) => error.if_any_field().map(|()| rights),
-            Err(name) => Err(error.field("rights", name.to_string())),
-        }
+        rights::check(error, "rights", &self.rights).if_any_field()?;
+        Ok(Rights::parse(&self.rights)?)
     }
 }
 
@@ -270,6 +242,8 @@ fn end(
     key: &SigningKey,
     now: DateTime<Utc>,
 ) -> Result<DateTime<Utc>, ApiError> {
+    // Tokens tell times in whole seconds.
+    let now = now.trunc_subsecs(0);
     let wanted = now + TimeDelta::seconds(new.expires_in_seconds.unwrap_or(DEFAULT_SECONDS));
     let of_asker = match minter {
         Minter::Admin(_) => None,
@@ -285,7 +259,7 @@ fn end(
             let detail = format!("the token would outlive {whose}, which ends at {}", write_time(latest));
             Err(ApiError::new(code, detail))
         }
-        Some(latest) => Ok(latest.min(wanted)),
+        Some(latest) => Ok(latest.min(wanted).trunc_subsecs(0)),
         None => Ok(wanted),
     }
 }
@@ -294,7 +268,7 @@ fn end(
 ///
 /// It may also be asked whether the token allows an action on a channel or pattern.
 #[utoipa::path(
-    post, path = "/admin/v1/projects/{project}/tokens:inspect", tag = "tokens", operation_id = "inspect_token",
+    post, path = "/admin/v1/projects/{project}/tokens:inspect", tag = "tokens",
     params(("project" = String, Path, description = "The project's name")), request_body = TokenQuestion,
     responses((status = 200, body = TokenReport), (status = "4XX", body = openapi::Problem))
 )]
@@ -315,12 +289,13 @@ async fn inspect(
     };
     let mut examined = token::examine(&app, &project, &raw).await;
     explain_key(&app, &project, &raw, &mut examined).await?;
+    take_away(&app, &project, &mut examined);
     Ok(Json(report(&app, &project, raw, examined, asked)))
 }
 
 impl TokenQuestion {
     /// What one would like to do, where that is asked.
-    fn asked(&self) -> Result<Option<(ActionName, Pattern)>, ApiError> {
+    fn asked(&self) -> Result<Option<(RightAction, Pattern)>, ApiError> {
         let error = || ApiError::invalid("the question cannot be like this");
         match (self.action, &self.channel) {
             (None, None) => Ok(None),
@@ -371,12 +346,27 @@ async fn explain_key(
     Ok(())
 }
 
+/// Takes away what was revoked.
+fn take_away(app: &App, project: &Project, examined: &mut Examined) {
+    let (snapshot, now) = (app.directory.snapshot(), app.clock.now());
+    let (Some(revocations), Some(proof)) = (snapshot.revocations(project.id), examined.proof()) else { return };
+    let subject = examined.subject.clone().unwrap_or_default();
+    let message = match revocations.ended(&subject, &proof, now) {
+        Some(Ended::Token) => Some("was revoked, by its `jti`"),
+        Some(Ended::Subject) => Some("was revoked, with all of its `sub` that were made until then"),
+        None => None,
+    };
+    examined.problems.extend(message.map(|message| token::Problem::new(ProblemCode::Revoked, message)));
+    let denied = revocations.denied(&subject, &proof, now).map(|(action, pattern)| (action, pattern.clone()));
+    examined.rights = examined.rights.take().map(|rights| rights.denying(denied.collect()));
+}
+
 fn report(
     app: &App,
     project: &Project,
     raw: Raw<'_>,
     examined: Examined,
-    asked: Option<(ActionName, Pattern)>,
+    asked: Option<(RightAction, Pattern)>,
 ) -> TokenReport {
     let valid = examined.problems.is_empty();
     let allows = asked.map(|(action, pattern)| {

@@ -9,7 +9,7 @@ mod mint;
 mod raw;
 
 use nuncio_model::Identity;
-use nuncio_model::rights::{Proof, TokenProof};
+use nuncio_model::rights::Proof;
 use nuncio_store::{Project, Snapshot};
 
 use crate::app::App;
@@ -36,10 +36,13 @@ pub(super) async fn read(app: &App, token: &str) -> Result<Identity, ApiError> {
     if let Some(problem) = examined.problems.first() {
         return Err(refused(problem));
     }
-    let Examined { key: Some(key), rights: Some(rights), subject: Some(subject), .. } = examined else {
+    let proof = examined.proof();
+    let (Examined { key: Some(key), rights: Some(rights), subject: Some(subject), expires_at, .. }, Some(proof)) =
+        (examined, proof)
+    else {
         return Err(unverified());
     };
-    if let (Some(row), Source::SigningKey) = (key.row, key.source) {
+    if let Some(row) = key.row {
         app.usage.note_signing_key(row, app.clock.now());
     }
     Ok(Identity {
@@ -47,13 +50,9 @@ pub(super) async fn read(app: &App, token: &str) -> Result<Identity, ApiError> {
         project_name: project.name.clone(),
         subject: Some(subject),
         rights,
-        expires_at: examined.expires_at,
-        proof: Proof::Token(TokenProof {
-            published: key.source == Source::Jwks,
-            kid: key.kid,
-            jti: examined.jti,
-            issued_at: examined.issued_at,
-        }),
+        expires_at,
+        address: None,
+        proof: Proof::Token(proof),
     })
 }
 

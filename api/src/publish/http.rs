@@ -95,9 +95,9 @@ async fn publish(
     identity: &Identity,
     events: parse::Events,
 ) -> Result<(StatusCode, Json<PublishedEvents>), ApiError> {
-    let project = app.project(identity)?;
+    let (project, by) = (app.project(identity)?, identity.publisher());
     let verdict = |event: &Result<Draft, EventError>| match event {
-        Ok(draft) => draft.check(project.settings(&draft.channel)).err(),
+        Ok(draft) => draft.check(project.rules(&draft.channel), by).err(),
         Err(error) => Some(error.clone()),
     };
     let bad: Vec<_> = events.iter().enumerate().filter_map(|(i, event)| Some((i, verdict(event)?))).collect();
@@ -105,6 +105,6 @@ async fn publish(
         return Err(rejected(&bad));
     }
     let drafts = events.into_iter().flatten().collect();
-    let events = app.publisher.publish(&project, drafts).await?;
+    let events = app.publisher.publish(&project, by, drafts).await?;
     Ok((StatusCode::CREATED, Json(PublishedEvents { events })))
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::form::Form;
 use super::stream::{Step, Stream};
 use crate::app::App;
+use crate::auth::Standing;
 use crate::feed::{OnGap, Start};
 use crate::hub::{Bell, Cause};
 use crate::live::{Out, Timing};
@@ -37,13 +38,15 @@ impl Session {
         bell.ring(Cause::Credentials);
         let (framing, resuming) = (form.framing, matches!(start, Start::After(_)));
         let (feeds, project, group, heard) =
-            (app.feeds.clone(), identity.project, form.group(patterns), bell.clone());
+            (app.feeds.clone(), identity.project, form.group(patterns.clone()), bell.clone());
         let join = async move {
             feeds.join(project, &group, || form.render(), (&start, OnGap::Skip), (&heard, 0)).await
         };
         Stream {
             app,
-            identity,
+            standing: Standing::new(identity),
+            paused: false,
+            patterns: Some(patterns),
             bell,
             causes: Vec::new(),
             timing,

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use nuncio_model::{Cursor, Identity};
+use nuncio_model::{Action, Cursor, Pattern};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::frame;
 use crate::app::App;
-use crate::auth::{Lapse, lapsed};
+use crate::auth::Standing;
+use crate::auth::standing::{RIGHT_REVOKED, lost};
 use crate::error::ApiError;
 use crate::feed::{FeedError, Gap, Member, Next};
 use crate::hub::{Bell, Cause, Content, Page};
@@ -30,7 +32,11 @@ const SPREAD: std::ops::Range<u64> = 500..5_000;
 /// the log at its own pace.
 pub(crate) struct Stream {
     pub(super) app: Arc<App>,
-    pub(super) identity: Arc<Identity>,
+    pub(super) standing: Standing,
+    /// Whether it was not known when this last looked who may still have what.
+    pub(super) paused: bool,
+    /// What is to be read, until there is a member who knows it.
+    pub(super) patterns: Option<Arc<[Pattern]>>,
     pub(super) bell: Arc<Bell>,
     /// What the bell rang for, kept for its memory.
     pub(super) causes: Vec<Cause>,
@@ -69,6 +75,7 @@ impl Future for Stream {
         let stream = self.get_mut();
         stream.bell.register(context.waker());
         stream.heed();
+        stream.look_around();
         if stream.out.has_left(context) {
             return Poll::Ready(());
         }
@@ -110,6 +117,7 @@ impl Stream {
                 let joined = ready!(join.poll_unpin(context));
                 self.begin(joined);
             }
+            Step::Take if self.paused => return Poll::Pending,
             Step::Take => self.take(),
             Step::Fetch(fetch) => {
                 let fetched = ready!(fetch.poll_unpin(context));
@@ -137,15 +145,15 @@ impl Stream {
         gap.iter().for_each(|gap| frame::gap(&mut out, gap));
         self.send(out);
         self.told = Some(place);
-        self.member = Some(member);
+        (self.member, self.patterns) = (Some(member), None);
         self.step = Step::Take;
     }
 
     /// Takes the events that are there.
     fn take(&mut self) {
         // The bell may ring a little late for this, and no event may go out by then.
-        if self.identity.expires_at.is_some_and(|end| end <= self.app.clock.now()) {
-            return self.go_away(reason_of(Lapse::Expired));
+        if let Err(over) = self.standing.check_end(self.app.clock.now()) {
+            return self.go_away(over.name());
         }
         let Some(member) = &mut self.member else { return };
         let (out, mut bytes, mut last) = (&mut self.out, 0, None);
@@ -185,7 +193,7 @@ impl Stream {
     /// A sign of life; one that waits to be written already is enough.
     fn beat(&mut self) {
         // Events of other channels move a place on, and ring for nobody.
-        if matches!(self.step, Step::Wait) {
+        if matches!(self.step, Step::Wait) && !self.paused {
             self.take();
         }
         if !self.out.is_empty() || matches!(self.step, Step::End) {
@@ -199,9 +207,33 @@ impl Stream {
         self.send(out);
     }
 
+    /// Looks whether it is known who may still have what. What was not known for a while may have changed.
+    fn look_around(&mut self) {
+        let paused = self.app.is_paused();
+        if self.paused && !paused {
+            self.check_credentials();
+        }
+        self.paused = paused;
+    }
+
     fn check_credentials(&mut self) {
-        if let Some(lapse) = lapsed(&self.app, &self.identity) {
-            self.go_away(reason_of(lapse));
+        match self.standing.look(&self.app) {
+            Ok(false) => {}
+            Ok(true) => self.check_rights(),
+            Err(over) => self.go_away(over.name()),
+        }
+    }
+
+    /// The credentials stand for something else than before.
+    fn check_rights(&mut self) {
+        let identity = self.standing.identity();
+        if let Some(end) = identity.expires_at {
+            self.timing.ring_at(Instant::now() + (end - self.app.clock.now()).to_std().unwrap_or_default());
+        }
+        let of_member = self.member.as_ref().map(Member::patterns);
+        let patterns = of_member.or(self.patterns.as_deref()).unwrap_or_default();
+        if lost(identity, patterns.iter().map(|pattern| (Action::Subscribe, pattern))).is_some() {
+            self.go_away(RIGHT_REVOKED);
         }
     }
 
@@ -225,13 +257,5 @@ impl Stream {
 
     fn send(&mut self, frames: Vec<u8>) {
         self.out.push(self.framing.wrap(frames));
-    }
-}
-
-/// What a client is told that must come back with other credentials.
-fn reason_of(lapse: Lapse) -> &'static str {
-    match lapse {
-        Lapse::Expired => "TOKEN_EXPIRED",
-        Lapse::Revoked => "REVOKED",
     }
 }

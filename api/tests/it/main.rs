@@ -13,6 +13,7 @@ mod graphql_multipart;
 mod graphql_single;
 mod graphql_socket;
 mod history;
+mod isolation;
 mod node;
 mod problems;
 mod publishing;

@@ -231,7 +231,7 @@ impl Node {
     }
 
     pub(crate) async fn key(&self, project: &ProjectName, rights: RightsText) -> String {
-        let new = NewApiKey { label: "test".to_owned(), rights, expires_at: None };
+        let new = NewApiKey { label: "test".to_owned(), rights, ..NewApiKey::default() };
         let (_, secret) =
             self.app.store.create_api_key(self.project(project).id, &new).await.expect("a new key");
         self.refresh().await;

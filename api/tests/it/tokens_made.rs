@@ -58,7 +58,7 @@ async fn a_key_gives_only_what_it_has_for_as_long_as_it_has_it() {
     let (shop, bank) = (node.tenant("shop").await, node.tenant("bank").await);
     let rights = RightsText { subscribe: vec!["orders.*".to_owned()], ..RightsText::default() };
     let expires_at = Some(node.app.clock.now() + TimeDelta::seconds(600));
-    let new = NewApiKey { label: String::new(), rights, expires_at };
+    let new = NewApiKey { label: String::new(), rights, allowed_networks: Vec::new(), expires_at };
     let key = node.app.store.create_api_key(node.project(&shop.name).id, &new).await.expect("a key").1;
     node.refresh().await;
     let ask = async |rights: Value, seconds: Value| {

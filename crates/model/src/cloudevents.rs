@@ -263,7 +263,7 @@ fn push_member(out: &mut Vec<u8>, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NamespaceSettings, ProjectId};
+    use crate::{ProjectId, PublisherKind, Rules};
 
     fn incoming(text: &str) -> Result<Incoming, EventError> {
         Incoming::from_json(&Bytes::from(text.to_owned()))
@@ -318,7 +318,7 @@ mod tests {
             ("message", "/http", &Data::None)
         );
         assert_eq!(draft.id.len(), 36);
-        assert_eq!(draft.check(&NamespaceSettings::default()), Ok(()));
+        assert_eq!(draft.check(&Rules::default(), PublisherKind::Keys), Ok(()));
     }
 
     #[test]
@@ -340,7 +340,8 @@ mod tests {
             (r#"{"data_base64":"%"}"#, "base64"),
             (r#"{"channel":"other"}"#, "another channel"),
         ] {
-            let error = draft(text).and_then(|d| d.check(&NamespaceSettings::default())).expect_err(text);
+            let error =
+                draft(text).and_then(|d| d.check(&Rules::default(), PublisherKind::Keys)).expect_err(text);
             assert!(error.message.contains(part), "{text}: {error}");
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::limits::{MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS, MAX_ID_BYTES, MAX_TYPE_BYTES};
+use crate::namespace::{PublisherKind, Rules};
 use crate::{Channel, Code, Cursor, Epoch, Position, ProjectId};
 
 /// An event's payload.
@@ -92,7 +93,8 @@ impl Draft {
     ///
     /// # Errors
     /// With the first rule that is broken.
-    pub fn check(&self, settings: &crate::NamespaceSettings) -> Result<(), EventError> {
+    pub fn check(&self, rules: &Rules, publisher: PublisherKind) -> Result<(), EventError> {
+        rules.check_publisher(publisher)?;
         check_text("id", &self.id, MAX_ID_BYTES)?;
         check_text("source", &self.source, MAX_ATTRIBUTE_BYTES)?;
         check_text("type", &self.r#type, MAX_TYPE_BYTES)?;
@@ -100,13 +102,13 @@ impl Draft {
             value.as_deref().map_or(Ok(()), |text| check_text(name, text, MAX_ATTRIBUTE_BYTES))?;
         }
         check_extensions(&self.extensions)?;
-        let (size, limit) = (self.data.bytes().len(), settings.max_event_bytes);
+        let (size, limit) = (self.data.bytes().len(), rules.settings.max_event_bytes);
         if size as i64 > limit {
             let message =
                 format!("data has {size} bytes; the limit of this namespace (maxEventBytes) is {limit}");
             return Err(EventError { code: Code::TooLarge, message });
         }
-        Ok(())
+        rules.schemas().check(&self.r#type, &self.data)
     }
 
     /// Two events of one `(channel, source, id)` with the same digest are the same event, published twice.

@@ -1,8 +1,13 @@
 //! The settings of a namespace: of all channels below one first segment.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use crate::Code;
+use crate::event::EventError;
 use crate::limits;
+use crate::schema::{self, SchemaTexts, Schemas};
 
 /// What `presence` does in a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +18,31 @@ pub enum PresenceMode {
     Full,
     /// Nothing is kept.
     Off,
+}
+
+/// Those who publish, by how they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PublisherKind {
+    /// Whoever may write to the project's exchange in RabbitMQ.
+    Amqp,
+    /// API keys, which servers have.
+    Keys,
+    /// Tokens, which apps have.
+    Tokens,
+}
+
+impl PublisherKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Amqp, Self::Keys, Self::Tokens];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Amqp => "amqp",
+            Self::Keys => "keys",
+            Self::Tokens => "tokens",
+        }
+    }
 }
 
 /// Settings of a namespace, as the admin API shows them.
@@ -27,6 +57,10 @@ pub struct NamespaceSettings {
     pub dedupe_seconds: i64,
     /// The largest `data` of one event, in bytes.
     pub max_event_bytes: i64,
+    /// Who may publish, besides having the right to. Without any, nobody.
+    pub publishers: BTreeSet<PublisherKind>,
+    /// The JSON Schema of `data` for each event type; `*` stands for types that have none of their own.
+    pub schemas: SchemaTexts,
     /// What presence does.
     pub presence: PresenceMode,
     /// Whether signals may be sent.
@@ -40,6 +74,8 @@ impl Default for NamespaceSettings {
             retention_events: None,
             dedupe_seconds: 86_400,
             max_event_bytes: 262_144,
+            publishers: PublisherKind::ALL.into(),
+            schemas: SchemaTexts::new(),
             presence: PresenceMode::Full,
             signals: true,
         }
@@ -48,11 +84,11 @@ impl Default for NamespaceSettings {
 
 impl NamespaceSettings {
     /// What is wrong with these settings: one entry per field, by its JSON name.
-    pub fn problems(&self) -> Vec<(&'static str, String)> {
+    pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
-        let mut check = |field, ok: bool, message: &str| {
+        let mut check = |field: &str, ok: bool, message: &str| {
             if !ok {
-                problems.push((field, message.to_owned()));
+                problems.push((field.to_owned(), message.to_owned()));
             }
         };
         let ten_years = 315_360_000;
@@ -64,7 +100,59 @@ impl NamespaceSettings {
         check("dedupeSeconds", dedupe_ok, "must be from 0 to 604800");
         let size_ok = (1..=limits::MAX_EVENT_BYTES as i64).contains(&self.max_event_bytes);
         check("maxEventBytes", size_ok, "must be from 1 to 16777216");
+        let checkable = self.schemas.is_empty() || self.max_event_bytes <= schema::MAX_CHECKED_BYTES;
+        check("maxEventBytes", checkable, "must be at most 1048576 where there are schemas");
+        problems.extend(schema::problems(&self.schemas));
         problems
+    }
+}
+
+/// Settings of a namespace, ready for use. Cheap to clone but for the texts of the schemas.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// The settings as they are written.
+    pub settings: NamespaceSettings,
+    schemas: Schemas,
+}
+
+impl Rules {
+    /// Makes the settings ready for use.
+    pub fn new(settings: NamespaceSettings) -> Self {
+        let schemas = Schemas::compile(&settings.schemas);
+        Self { settings, schemas }
+    }
+
+    /// The same, and what was made ready before is taken from there where it is still right.
+    pub fn after(before: Option<&Self>, settings: NamespaceSettings) -> Self {
+        match before {
+            Some(before) if before.settings.schemas == settings.schemas => {
+                Self { settings, schemas: before.schemas.clone() }
+            }
+            _ => Self::new(settings),
+        }
+    }
+
+    /// What the data of events must be like.
+    pub fn schemas(&self) -> &Schemas {
+        &self.schemas
+    }
+
+    /// Refuses those who may not publish here, whatever rights they have.
+    ///
+    /// # Errors
+    /// `FORBIDDEN`.
+    pub fn check_publisher(&self, publisher: PublisherKind) -> Result<(), EventError> {
+        let may = &self.settings.publishers;
+        if may.contains(&publisher) {
+            return Ok(());
+        }
+        let by: Vec<&str> = may.iter().map(|kind| kind.as_str()).collect();
+        let message = if by.is_empty() {
+            "this namespace takes no events (its `publishers` are empty)".to_owned()
+        } else {
+            format!("this namespace takes events by {} alone (its `publishers`)", by.join(" and "))
+        };
+        Err(EventError { code: Code::Forbidden, message })
     }
 }
 

@@ -1,10 +1,12 @@
 //! Who someone is and what they may do.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::channel::NameError;
-use crate::{Channel, Pattern, ProjectId, ProjectName};
+use crate::{Channel, Pattern, ProjectId, ProjectName, PublisherKind};
 
 /// What can be done to a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +19,26 @@ pub enum Action {
     Signal,
     /// See and enter presence.
     Presence,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Subscribe, Self::Publish, Self::Signal, Self::Presence];
+
+    /// The action's word, as rights are written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Publish => "publish",
+            Self::Signal => "signal",
+            Self::Presence => "presence",
+        }
+    }
+
+    /// Reads an action's word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == text)
+    }
 }
 
 /// Patterns by action. Rights only ever add up; nothing is allowed by default.
@@ -47,21 +69,6 @@ pub struct RightsText {
     pub consume: Vec<String>,
 }
 
-impl RightsText {
-    /// Each list with its name.
-    pub fn lists(&self) -> impl Iterator<Item = (&'static str, &Vec<String>)> {
-        let Self { subscribe, publish, signal, presence, consume } = self;
-        [
-            ("subscribe", subscribe),
-            ("publish", publish),
-            ("signal", signal),
-            ("presence", presence),
-            ("consume", consume),
-        ]
-        .into_iter()
-    }
-}
-
 impl Rights {
     /// Reads rights; every pattern must be good.
     ///
@@ -85,7 +92,18 @@ impl Rights {
         self.denied.push((action, pattern));
     }
 
-    /// The rights as they are written.
+    /// What has been taken away, in the order in which it was.
+    pub fn denied(&self) -> &[(Action, Pattern)] {
+        &self.denied
+    }
+
+    /// The same rights as they were granted, with this and nothing else taken away.
+    #[must_use]
+    pub fn denying(&self, denied: Vec<(Action, Pattern)>) -> Self {
+        Self { denied, ..self.clone() }
+    }
+
+    /// The rights as they were granted, in writing.
     pub fn to_text(&self) -> RightsText {
         let write = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect();
         RightsText {
@@ -202,8 +220,20 @@ pub struct Identity {
     pub rights: Rights,
     /// When this ends.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Where it is used from, for a key that may be used from some networks alone.
+    pub address: Option<IpAddr>,
     /// What proved it.
     pub proof: Proof,
+}
+
+impl Identity {
+    /// Whether this is a server or an app, as a namespace's `publishers` tell them apart.
+    pub fn publisher(&self) -> PublisherKind {
+        match self.proof {
+            Proof::ApiKey(_) => PublisherKind::Keys,
+            Proof::Token(_) => PublisherKind::Tokens,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,17 @@
 
 mod actor;
 mod admin_keys;
+mod answers;
 mod api_keys;
 mod append;
+mod audit;
 mod connect;
 mod crypto;
 mod dead_letters;
 mod directory;
+mod edition;
 mod error;
+mod freshness;
 mod keys;
 mod namespaces;
 mod nodes;
@@ -22,23 +26,31 @@ mod read;
 mod reservations;
 mod resumes;
 mod retention;
+mod revocations;
+mod rotation;
 mod signing_keys;
 
 pub use actor::{Actor, ActorKind};
-pub use admin_keys::{AdminKey, Role};
+pub use admin_keys::{AdminKey, NewAdminKey, Role};
+pub use answers::{AnswerKey, Attempt, Claim as AnswerClaim};
 pub use api_keys::{ApiKey, NewApiKey};
 pub use append::{Appended, Entry, Outcome, Place, Policy};
+pub use audit::{AuditEntry, AuditFilter, Note};
 pub use connect::{ServerReport, Store, StoreOptions};
 pub use crypto::SecretKey;
 pub use dead_letters::{DeadLetter, NewDeadLetter};
 pub use directory::{Directory, Project, SigningKey, Snapshot};
+pub use edition::Edition;
 pub use error::Error;
+pub use freshness::Freshness;
 
 pub use namespaces::Namespace;
 pub use projects::{NewProject, ProjectChange, ProjectRow};
 pub use read::{ChannelHead, Head, Page};
 pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, Ticket};
 pub use resumes::{Claim, Claimed, Known};
+pub use revocations::{MAX_REVOCATIONS, NewRevocation, Revocation, RevocationFilter};
+pub use rotation::Rotation;
 pub use signing_keys::{KeyMaterial, NewSigningKey, SigningKeyRow};
 
 /// The result of every function here.

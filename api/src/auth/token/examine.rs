@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use jsonwebtoken::Validation;
 use nuncio_model::Rights;
+use nuncio_model::rights::TokenProof;
 use nuncio_store::Project;
 use serde::de::IgnoredAny;
 
@@ -75,6 +76,8 @@ codes! {
     Expired = "EXPIRED",
     /// Its time has not come.
     NotYetValid = "NOT_YET_VALID",
+    /// It was revoked.
+    Revoked = "REVOKED",
     /// It says that it was made later than now.
     IssuedInFuture = "ISSUED_IN_FUTURE",
 }
@@ -112,6 +115,15 @@ pub(crate) struct Examined {
     pub(crate) jti: Option<String>,
     /// When it was made.
     pub(crate) issued_at: Option<DateTime<Utc>>,
+}
+
+impl Examined {
+    /// What names the token, where its key is known.
+    pub(crate) fn proof(&self) -> Option<TokenProof> {
+        let key = self.key.as_ref()?;
+        let (kid, published) = (key.kid.clone(), key.source == Source::Jwks);
+        Some(TokenProof { kid, published, jti: self.jti.clone(), issued_at: self.issued_at })
+    }
 }
 
 /// Judges a token by the keys and the settings of this project, now.

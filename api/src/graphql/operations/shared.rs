@@ -7,13 +7,14 @@ use std::task::{Context, Poll};
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use nuncio_model::{Code, Identity};
+use nuncio_model::{Action, Code, Identity, Pattern};
 
 use super::super::fanout::Shared;
 use super::super::http::Endpoint;
 use super::super::response;
-use super::Outlet;
 use super::receipt::Receipt;
+use super::{Ended, Outlet};
+use crate::auth::standing::lost;
 use crate::error::ApiError;
 use crate::feed::{FeedError, Gap, Member, Next, OnGap, Start};
 use crate::hub::{Bell, Content, Page};
@@ -50,6 +51,8 @@ struct Subscription {
     on_gap: OnGap,
     /// To be told with the next event.
     gap: Option<Box<Gap>>,
+    /// What is to be read, until there is a member who knows it.
+    patterns: Option<Arc<[Pattern]>>,
     member: Option<Member>,
     /// What the client is known to have received, where it comes back with an id.
     receipt: Option<Box<Receipt>>,
@@ -65,12 +68,6 @@ enum Arrived {
     Lost,
     /// It ended before.
     Nothing,
-}
-
-/// A subscription that has ended with an error.
-pub(in crate::graphql) struct Ended {
-    pub(in crate::graphql) id: Box<str>,
-    pub(in crate::graphql) error: ApiError,
 }
 
 impl Subscriptions {
@@ -93,7 +90,7 @@ impl Subscriptions {
         self.next = self.next.wrapping_add(1);
         let (project, bell) = (identity.project, self.bell.clone());
         let (endpoint, on_gap) = (endpoint.clone(), shared.asked.on_gap);
-        let resume = shared.resume_key(identity);
+        let (resume, patterns) = (shared.resume_key(identity), Some(shared.asked.patterns.clone()));
         let awaited = self.wait(number, async move {
             let app = &endpoint.app;
             let join = async |start: Start| {
@@ -107,8 +104,9 @@ impl Subscriptions {
             }
         });
         let (head, awaited) = (head.into(), Some(awaited));
+        let (gap, member, receipt) = (None, None, None);
         let subscription =
-            Subscription { id: id.into(), head, on_gap, gap: None, member: None, receipt: None, awaited };
+            Subscription { id: id.into(), head, on_gap, gap, patterns, member, receipt, awaited };
         self.numbers.insert(id.into(), number);
         self.all.insert(number, Box::new(subscription));
     }
@@ -118,6 +116,21 @@ impl Subscriptions {
         if let Some(number) = self.numbers.remove(id) {
             self.remove(number);
         }
+    }
+
+    /// Stops those that may not be read with these rights, and gives them out with why.
+    pub(in crate::graphql) fn change(&mut self, identity: &Identity) -> Vec<Ended> {
+        let lost = self.all.iter().filter_map(|(number, subscription)| {
+            let needs = subscription.patterns().iter().map(|pattern| (Action::Subscribe, pattern));
+            lost(identity, needs).map(|error| (*number, error))
+        });
+        let lost: Vec<_> = lost.collect();
+        let end = |(number, error)| {
+            let subscription = self.remove(number)?;
+            self.numbers.remove(&subscription.id);
+            Some(Ended { id: subscription.id.clone(), error })
+        };
+        lost.into_iter().filter_map(end).collect()
     }
 
     /// Whether any comes back with an id.
@@ -253,7 +266,13 @@ impl Subscription {
     /// Begins with what there is at its place.
     fn begin(&mut self, (member, gap): (Member, Option<Gap>)) {
         self.gap = gap.map(Box::new);
-        self.member = Some(member);
+        (self.member, self.patterns) = (Some(member), None);
+    }
+
+    /// What it reads.
+    fn patterns(&self) -> &[Pattern] {
+        let of_member = self.member.as_ref().map(Member::patterns);
+        of_member.or(self.patterns.as_deref()).unwrap_or_default()
     }
 
     /// Takes its share of what is ready; nothing where something is waited for first.

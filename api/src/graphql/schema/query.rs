@@ -72,7 +72,7 @@ impl Query {
     async fn channel(&self, context: &Context<'_>, name: String) -> Result<Option<Channel>> {
         let request = Request::of(context)?;
         let name = nuncio_model::Channel::parse_any(&name).map_err(|error| of_api(error.into()))?;
-        auth::require(&request.identity, Action::Subscribe, &name).map_err(of_api)?;
+        auth::require(&request.identity(), Action::Subscribe, &name).map_err(of_api)?;
         let (store, project) = (&request.app.store, request.project_id());
         let found = store.channel(project, &name).await.map_err(|error| of_api(error.into()))?;
         let Some(found) = found else { return Ok(None) };

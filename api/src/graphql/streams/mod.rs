@@ -29,7 +29,7 @@ use crate::live::{self, Exit};
 use connection::{First, Session};
 use dialect::Dialect;
 
-pub(super) use single::{Single, open, reserve, start, stop, token};
+pub(super) use single::{Single, open, owner_of, reserve, start, stop, token};
 
 /// Whether the client names a stream among what it accepts.
 pub(super) fn is_wanted(accept: &Accept) -> bool {
@@ -84,21 +84,21 @@ async fn answer(
 ) -> Result<Response, ApiError> {
     let whole = |response| answer::write(Ok(Answer::One(response)), accept);
     let first = match plan(&endpoint, &identity, incoming, Receipt::Unknown) {
-        Ok(Plan::Alone(mut request, gap)) => {
-            let kind = request::kind(&mut request, &endpoint.documents.positions)?;
+        Ok(Plan::Alone(mut operation)) => {
+            let kind = request::kind(&mut operation.request, &endpoint.documents.positions)?;
             if kind == Some(OperationType::Mutation) && method == Method::GET {
                 let error = ApiError::invalid("GET mutates nothing; send this by POST");
                 return Err(error.with_status(StatusCode::METHOD_NOT_ALLOWED));
             }
             if kind != Some(OperationType::Subscription) && accept.json().is_some() {
-                return Ok(whole(Box::new(endpoint.schema.execute(*request).await)));
+                return Ok(whole(Box::new(endpoint.schema.execute(operation.request).await)));
             }
             if accept.json().is_some()
-                && let Err(refused) = single.rehearsal.check(&request).await
+                && let Err(refused) = single.rehearsal.check(&operation.request).await
             {
                 return Ok(whole(refused));
             }
-            First::Operation(Plan::Alone(request, gap))
+            First::Operation(Plan::Alone(operation))
         }
         Ok(shared) => First::Operation(shared),
         Err(refused) if accept.json().is_some() => return Ok(whole(refused)),
@@ -106,7 +106,7 @@ async fn answer(
     };
     let dialect = Dialect::wanted(accept).unwrap_or(Dialect::Distinct);
     let framing = exit.framing;
-    Ok(begin(exit, Session { endpoint, identity, dialect, framing, first }))
+    Ok(begin(exit, Session { endpoint, identity, dialect, framing, first, renewal: None }))
 }
 
 /// The answer that the stream goes on from.

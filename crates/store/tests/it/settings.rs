@@ -46,7 +46,7 @@ async fn the_directory_learns_of_every_change() {
 async fn keys_open_while_they_are_in_force() {
     let kit = kit().await;
     let other = add_project(&kit.store, "other").await;
-    let new = NewApiKey { label: "backend".to_owned(), rights: Rights::everything(), expires_at: None };
+    let new = NewApiKey { label: "backend".to_owned(), rights: Rights::everything(), ..NewApiKey::default() };
     let (key, text) = kit.store.create_api_key(kit.project, &new).await.expect("it is made");
     assert!(text.expose().starts_with(&key.prefix) && key.prefix.starts_with("nk_"));
     let directory = Directory::load(kit.store.clone()).await.expect("it is read");
