@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use nuncio_model::cloudevents::write_time;
-use nuncio_model::rights::RightsText;
 use nuncio_model::revocation::Ended;
+use nuncio_model::rights::RightsText;
 use nuncio_model::{Code, Pattern, Rights, ids};
 use nuncio_store::{Project, SigningKey};
 use serde::{Deserialize, Serialize};
@@ -349,7 +349,9 @@ async fn explain_key(
 /// Takes away what was revoked.
 fn take_away(app: &App, project: &Project, examined: &mut Examined) {
     let (snapshot, now) = (app.directory.snapshot(), app.clock.now());
-    let (Some(revocations), Some(proof)) = (snapshot.revocations(project.id), examined.proof()) else { return };
+    let (Some(revocations), Some(proof)) = (snapshot.revocations(project.id), examined.proof()) else {
+        return;
+    };
     let subject = examined.subject.clone().unwrap_or_default();
     let message = match revocations.ended(&subject, &proof, now) {
         Some(Ended::Token) => Some("was revoked, by its `jti`"),

@@ -37,8 +37,10 @@ pub(super) async fn read(app: &App, token: &str) -> Result<Identity, ApiError> {
         return Err(refused(problem));
     }
     let proof = examined.proof();
-    let (Examined { key: Some(key), rights: Some(rights), subject: Some(subject), expires_at, .. }, Some(proof)) =
-        (examined, proof)
+    let (
+        Examined { key: Some(key), rights: Some(rights), subject: Some(subject), expires_at, .. },
+        Some(proof),
+    ) = (examined, proof)
     else {
         return Err(unverified());
     };

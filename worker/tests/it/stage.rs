@@ -67,7 +67,12 @@ impl Stage {
             broker: Some(self.broker.clone()),
             bus: WakeBus::memory(),
             directory: self.directory.clone(),
-            settings: Settings { node: node.to_owned(), role: "worker", drain: Duration::from_secs(10) },
+            settings: Settings {
+                node: node.to_owned(),
+                role: "worker",
+                drain: Duration::from_secs(10),
+                audit_days: 0,
+            },
         };
         let stop = CancellationToken::new();
         Running { task: tokio::spawn(worker.run(stop.clone())), stop }
