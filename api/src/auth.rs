@@ -27,7 +27,7 @@ use crate::error::ApiError;
 use crate::problem;
 
 pub use jwks::Jwks;
-pub(crate) use minter::Minter;
+pub(crate) use minter::{Minter, is_api_key};
 pub use standing::{Over, Standing};
 pub use token::{MintError, mint_token};
 pub use usage::Usage;

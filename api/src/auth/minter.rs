@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use nuncio_model::{Identity, Rights};
 use nuncio_store::Project;
@@ -30,6 +31,11 @@ impl FromRequestParts<Arc<App>> for Minter {
         }
         Admin::from_request_parts(parts, app).await.map(Self::Admin)
     }
+}
+
+/// Whether a request carries an API key, good or not.
+pub(crate) fn is_api_key(headers: &HeaderMap) -> bool {
+    bearer::from_header(headers).ok().flatten().is_some_and(|text| text.starts_with(API_KEY))
 }
 
 impl Minter {

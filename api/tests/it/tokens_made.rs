@@ -7,9 +7,10 @@ use jsonwebtoken::{EncodingKey, Header};
 use nuncio_model::Rights;
 use nuncio_model::rights::RightsText;
 use nuncio_store::{NewApiKey, Role};
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::node::{KID, Node};
+use crate::node::{Answer, KID, Node};
 use crate::token_kit::{Signer, claims};
 
 const TOKENS: &str = "/admin/v1/projects/shop/tokens";
@@ -66,6 +67,9 @@ async fn a_key_gives_only_what_it_has_for_as_long_as_it_has_it() {
         node.post(TOKENS, key.expose(), &new).await
     };
     ask(json!({"subscribe": ["orders.eu"]}), json!(60)).await.expect(201);
+    let new = json!({"subject": "ada", "rights": {}});
+    let again = node.request(Method::POST, TOKENS, key.expose()).header("idempotency-key", "1").json(&new);
+    Answer::of(again.send().await.expect("an answer")).await.expect(201);
     for (wider, named) in [
         (json!({"subscribe": ["orders.#"]}), "orders.#"),
         (json!({"subscribe": ["orders.eu", "stock"]}), "stock"),
