@@ -26,6 +26,9 @@ pub(crate) enum OutboundError {
     /// The address is none that may be asked.
     #[error("the address {0}")]
     Refused(&'static str),
+    /// There are no certificates of authorities to check a server by.
+    #[error("the node has no certificates of authorities to check the server by: install ca-certificates")]
+    NoAuthorities,
     /// The answer is no 200; redirects are not followed.
     #[error("the server answered with the status {0}, and 200 is needed; redirects are not followed")]
     Status(u16),
@@ -45,7 +48,7 @@ pub(crate) enum OutboundError {
 /// A client for addresses that administrators name.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound {
-    client: Client,
+    client: Option<Client>,
     allow_private: bool,
     within: Duration,
 }
@@ -63,8 +66,14 @@ impl Outbound {
         if !allow_private {
             builder = builder.dns_resolver(PublicOnly);
         }
-        let client = builder.build().expect("the settings of this client are constant");
-        Self { client, allow_private, within }
+        // Without the certificates of any authority there is no client. That is no reason for a node not to start.
+        let client = builder.build().inspect_err(|error| {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the keys that projects publish cannot be fetched"
+            );
+        });
+        Self { client: client.ok(), allow_private, within }
     }
 
     /// Reads an address and judges what can be judged before its name is resolved.
@@ -97,7 +106,8 @@ impl Outbound {
     /// Where the address is refused, or there is no whole answer of status 200 in time and size.
     pub(crate) async fn get(&self, url: &str, accept: &str, most: usize) -> Result<Bytes, OutboundError> {
         let url = self.address(url).map_err(OutboundError::Refused)?;
-        let sent = self.client.get(url).header(ACCEPT, accept).send().await;
+        let client = self.client.as_ref().ok_or(OutboundError::NoAuthorities)?;
+        let sent = client.get(url).header(ACCEPT, accept).send().await;
         let mut answer = sent.map_err(|error| self.failed(error))?;
         if answer.status().as_u16() != 200 {
             return Err(OutboundError::Status(answer.status().as_u16()));
