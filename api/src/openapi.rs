@@ -74,6 +74,9 @@ pub struct EventsPage {
         (name = "signing keys", description = "Keys that tokens are signed with"),
         (name = "tokens", description = "Tokens for users: made here, or looked into"),
         (name = "dead letters", description = "Messages that could not become events"),
+        (name = "connections", description = "What clients keep open, on all nodes"),
+        (name = "nodes", description = "The processes that serve this database"),
+        (name = "usage", description = "What projects use, by day"),
         (name = "admin keys", description = "Keys for this API; managed by owners for all projects"),
         (name = "audit log", description = "Who did what, before and after"),
     )

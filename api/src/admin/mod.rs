@@ -7,6 +7,7 @@ mod actions;
 mod admin_keys;
 mod audit_log;
 mod body;
+mod connections;
 mod dead_letters;
 mod etag;
 mod fit;
@@ -14,6 +15,7 @@ mod idempotency;
 mod keys;
 mod list;
 mod namespaces;
+mod nodes;
 mod projects;
 mod redrive;
 mod revocations;
@@ -22,6 +24,7 @@ mod rotation;
 mod schemas;
 mod signing_keys;
 mod tokens;
+mod usage;
 
 use std::sync::Arc;
 
@@ -44,6 +47,9 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(tokens::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
+        .merge(connections::router())
+        .merge(nodes::router())
+        .merge(usage::router())
         .merge(revocations::router())
         .merge(admin_keys::router())
         .merge(audit_log::router());

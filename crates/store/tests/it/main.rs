@@ -11,3 +11,4 @@ mod reservations;
 mod resumes;
 mod retention;
 mod settings;
+mod usage;
