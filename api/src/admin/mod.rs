@@ -12,6 +12,7 @@ mod dead_letters;
 mod etag;
 mod fit;
 mod idempotency;
+mod inspect;
 mod keys;
 mod list;
 mod namespaces;
@@ -45,6 +46,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(keys::router())
         .merge(signing_keys::router())
         .merge(tokens::router())
+        .merge(inspect::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
         .merge(connections::router())

@@ -58,6 +58,15 @@ pub(super) async fn read(app: &App, token: &str) -> Result<Identity, ApiError> {
     })
 }
 
+/// Whether `aud` names more than one project: such a token is refused, as each of them could do with it what the other
+/// meant.
+pub(crate) fn names_several(snapshot: &Snapshot, raw: &Raw) -> bool {
+    let audiences = claims::audiences(raw.claims.get("aud")).unwrap_or_default();
+    let named =
+        snapshot.projects().filter(|project| audiences.iter().any(|one| claims::is_audience(project, one)));
+    named.take(2).count() > 1
+}
+
 /// The one project that `aud` names; the signature is then checked with the keys of that project alone.
 fn project_of<'a>(snapshot: &'a Snapshot, raw: &Raw) -> Result<&'a Project, ApiError> {
     let audiences = claims::audiences(raw.claims.get("aud")).map_err(|problem| refused(&problem))?;

@@ -153,6 +153,13 @@ async fn everything_that_is_wrong_with_a_token_is_told_at_once() {
     let nothing = json!({"aud": null, "sub": null, "exp": null, "nuncio": null});
     let report = inspect(&node, json!({"token": signed(&node, nothing)})).await;
     assert_eq!(codes(&report), ["CLAIM_MISSING", "CLAIM_MISSING", "CLAIM_MISSING"], "{report}");
+    let both = json!({"aud": ["nuncio:shop", "nuncio:bank"]});
+    let report = inspect(&node, json!({"token": signed(&node, both)})).await;
+    assert_eq!((codes(&report), &report["valid"]), (vec!["WRONG_AUDIENCE"], &json!(false)), "{report}");
+    let revocation = json!({"kind": "jti", "jti": "t-9"});
+    node.post("/admin/v1/projects/shop/revocations", &node.admin, &revocation).await.expect(201);
+    let report = inspect(&node, json!({"token": signed(&node, json!({"jti": "t-9"}))})).await;
+    assert_eq!(codes(&report), ["REVOKED"], "{report}");
     let forged = format!("{}AAAA", signed(&node, json!({"exp": now - 60})));
     let report = inspect(&node, json!({"token": forged})).await;
     assert_eq!(
