@@ -145,7 +145,7 @@ async fn what_is_open_ends_when_its_key_is_revoked_or_ends_and_the_rest_goes_on(
     let (mut first, mut second, mut third) =
         (open(&one, "one").await, open(&two, "two").await, open(&three, "three").await);
     node.post(&format!("{KEYS}/one:revoke"), &node.admin, &json!({})).await.expect(200);
-    assert_eq!(first.expect("nuncio.goaway").await["reason"], "REVOKED");
+    assert_eq!(first.expect("nuncio.goaway").await["reason"], "SIGNING_KEY_REVOKED");
     patch(&node, "one", &json!({"expiresAt": null})).await.expect_problem(409, "CONFLICT");
     // Nothing is changed at the moment in which the second key ends: it must be noticed all the same.
     let end = write_time(Clock::system().now() + TimeDelta::seconds(1));

@@ -70,7 +70,7 @@ async fn published_keys_check_tokens_and_their_rotation_is_noticed() {
     let second = two.token(&node, "two", json!({}));
     assert_eq!(status(&node, &second).await, 200);
     until(&node, &one.token(&node, "one", json!({})), 401).await;
-    assert_eq!(open.expect("nuncio.goaway").await["reason"], "REVOKED");
+    assert_eq!(open.expect("nuncio.goaway").await["reason"], "SIGNING_KEY_REVOKED");
 }
 
 fn long(node: &Node) -> Value {
@@ -188,7 +188,7 @@ async fn tokens_of_published_keys_end_when_the_project_publishes_elsewhere() {
         "a symmetric key is never taken from a set"
     );
     set(&node, json!({"jwksUrl": null})).await.expect(200);
-    assert_eq!(open.expect("nuncio.goaway").await["reason"], "REVOKED");
+    assert_eq!(open.expect("nuncio.goaway").await["reason"], "SIGNING_KEY_REVOKED");
     assert_eq!(status(&node, &signer.token(&node, "one", json!({}))).await, 401);
 }
 

@@ -44,6 +44,10 @@ pub struct Config {
     pub max_connections: usize,
     /// `NUNCIO_MAX_CONNECTIONS_PER_ADDRESS`: the most connections of one address.
     pub max_connections_per_address: usize,
+    /// `NUNCIO_ADDRESS_REQUESTS_PER_SECOND`: how many requests of one address are taken; with 0, any number.
+    pub address_requests_per_second: u32,
+    /// `NUNCIO_ADDRESS_BURST`: how many of them at once.
+    pub address_burst: u32,
     /// `NUNCIO_TRUSTED_PROXIES`: networks of proxies that are believed whom they were connected by.
     pub trusted_proxies: Vec<IpNet>,
     /// `NUNCIO_ALLOW_PRIVATE_ADDRESSES`: whether addresses that administrators name may lie in this network.
@@ -93,7 +97,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 24] = [
+pub const KEYS: [&str; 26] = [
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -109,6 +113,8 @@ pub const KEYS: [&str; 24] = [
     "NUNCIO_IDLE_SECONDS",
     "NUNCIO_MAX_CONNECTIONS",
     "NUNCIO_MAX_CONNECTIONS_PER_ADDRESS",
+    "NUNCIO_ADDRESS_REQUESTS_PER_SECOND",
+    "NUNCIO_ADDRESS_BURST",
     "NUNCIO_TRUSTED_PROXIES",
     "NUNCIO_ALLOW_PRIVATE_ADDRESSES",
     "NUNCIO_DATABASE_CONNECTIONS",
@@ -193,6 +199,13 @@ impl Config {
                 1,
                 10_000_000,
             ),
+            address_requests_per_second: reader.number(
+                "NUNCIO_ADDRESS_REQUESTS_PER_SECOND",
+                2_000,
+                0,
+                1_000_000,
+            ),
+            address_burst: reader.number("NUNCIO_ADDRESS_BURST", 20_000, 1, 1_000_000),
             trusted_proxies: reader.networks("NUNCIO_TRUSTED_PROXIES"),
             allow_private_addresses: reader.parsed(
                 "NUNCIO_ALLOW_PRIVATE_ADDRESSES",
