@@ -9,7 +9,8 @@ use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Secret, ids};
 use nuncio_runtime::{Config, Health, Ops, Shutdown};
 use nuncio_store::{
-    Actor, Directory, Error, Limiter, Meter, NodeCard, NodeState, Role as AdminRole, SecretKey, Store, StoreOptions,
+    Actor, Directory, Error, Limiter, Meter, NodeCard, NodeState, Role as AdminRole, SecretKey, Store,
+    StoreOptions,
 };
 use nuncio_worker::{Serving, Worker};
 use tokio::net::TcpListener;
@@ -224,6 +225,7 @@ fn api_settings(config: &Config) -> ApiSettings {
         idle: config.idle,
         connections: config.max_connections,
         connections_per_address: config.max_connections_per_address,
+        allow_private_addresses: config.allow_private_addresses,
         address_requests_per_second: config.address_requests_per_second,
         address_burst: config.address_burst,
         trusted_proxies: config.trusted_proxies.clone(),

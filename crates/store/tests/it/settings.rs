@@ -6,8 +6,8 @@ use bytes::Bytes;
 use nuncio_model::rights::Rights;
 use nuncio_model::{Action, Channel, NamespaceSettings, ProjectName, Secret};
 use nuncio_store::{
-    DeadLetterFilter, DeadLetterOrder, Directory, Error, NewApiKey, NewDeadLetter, NodeCard, NodeState, ProjectChange,
-    Role,
+    DeadLetterFilter, DeadLetterOrder, Directory, Error, KeyMaterial, NewApiKey, NewDeadLetter, NodeCard, NodeState,
+    ProjectChange, Role,
 };
 
 use crate::kit::{add_project, kit};
@@ -82,10 +82,8 @@ async fn keys_open_while_they_are_in_force() {
         .expect("it is new");
     directory.refresh().await.expect("it is read");
     let snapshot = directory.snapshot();
-    assert_eq!(
-        snapshot.project_by_id(kit.project).expect("it is there").signing_keys[0].secret.expose(),
-        "hush"
-    );
+    let key = &snapshot.project_by_id(kit.project).expect("it is there").signing_keys[0];
+    assert_eq!(key.material, KeyMaterial::Secret(Secret::new("hush")));
     let raw = kit
         .database
         .run("select encode(secret, 'escape') from signing_keys")
