@@ -9,7 +9,7 @@ use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Secret, ids};
 use nuncio_runtime::{Config, Health, Ops, Shutdown};
 use nuncio_store::{
-    Directory, Meter, NodeCard, NodeState, Role as AdminRole, SecretKey, Store, StoreOptions,
+    Actor, Directory, Error, Limiter, Meter, NodeCard, NodeState, Role as AdminRole, SecretKey, Store, StoreOptions,
 };
 use nuncio_worker::{Serving, Worker};
 use tokio::net::TcpListener;
@@ -130,9 +130,7 @@ pub(crate) async fn start(
 ) -> Result<Running, Failure> {
     let store = connect_store(config).await?;
     wait_for_schema(config, &store).await?;
-    if let Some(key) = &config.admin_key {
-        store.ensure_admin_key(&Secret::new(key.clone()), "NUNCIO_ADMIN_KEY", AdminRole::Owner).await?;
-    }
+    ensure_admin_key(config, &store).await?;
     let broker = connect_broker(config).await?;
     let directory = Directory::load(store.clone()).await?;
     let bus = match &config.amqp_url {
@@ -142,6 +140,10 @@ pub(crate) async fn start(
     let health = Health::default();
     let ops = Ops { health: health.clone(), metrics };
     shutdown.spawn_to_the_end("ops", ops.serve(listeners.ops, shutdown.stop.clone()));
+    // One for the whole process: what its parts let through counts together.
+    let limiter = Limiter::default();
+    let share = limiter.clone().keep(store.clone(), shutdown.stop.clone());
+    shutdown.spawn_to_the_end("limits", run_steadily(share));
     // To the end: what is open while the node drains ends with its credentials, and is not paused.
     shutdown.spawn_to_the_end("settings", run_steadily(directory.clone().run(shutdown.stop.clone())));
     shutdown.spawn("health", run_steadily(watch_health(store.clone(), health, shutdown.clone())));
@@ -160,6 +162,7 @@ pub(crate) async fn start(
             directory: directory.clone(),
             bus: bus.clone(),
             broker: broker.clone(),
+            limiter: limiter.clone(),
             clock: Clock::system(),
             settings: settings.clone(),
             drain: shutdown.drain.clone(),
@@ -180,9 +183,10 @@ pub(crate) async fn start(
     let beat = card.beat(store.clone(), state, shutdown.stop.clone());
     shutdown.spawn_to_the_end("heartbeat", run_steadily(beat));
     if role.works() {
-        let settings = nuncio_worker::Settings { node: node.clone(), drain: config.drain };
+        let (node, drain, audit_days) = (node.clone(), config.drain, config.audit_days);
+        let settings = nuncio_worker::Settings { node, drain, audit_days };
         let (store, meter) = (store.clone(), meter.clone());
-        let worker = Worker { store, broker, bus, directory, meter, serving, settings };
+        let worker = Worker { store, broker, bus, directory, meter, limiter, serving, settings };
         shutdown.spawn("worker", worker.run(shutdown.drain.clone()));
     }
     Ok(Running { store, meter, node })
@@ -197,6 +201,21 @@ fn node_card(role: Role, listener: Option<&TcpListener>) -> NodeCard {
     NodeCard { id, role: role.as_str(), version: env!("CARGO_PKG_VERSION"), host, listen }
 }
 
+/// Makes the admin key of the configuration where it is not there. One that was revoked stays so: that is told, and keeps
+/// no node from serving.
+async fn ensure_admin_key(config: &Config, store: &Store) -> Result<(), Failure> {
+    let Some(key) = &config.admin_key else { return Ok(()) };
+    let store = store.acting_as(Actor::command("NUNCIO_ADMIN_KEY"));
+    match store.ensure_admin_key(&Secret::new(key.clone()), "NUNCIO_ADMIN_KEY", AdminRole::Owner).await {
+        Err(error @ Error::Refused(_)) => tracing::warn!("NUNCIO_ADMIN_KEY opens nothing: {error}"),
+        Err(error @ Error::Unreadable(_)) => {
+            return Err(Failure::Config(format!("NUNCIO_ADMIN_KEY: {error}")));
+        }
+        ensured => ensured?,
+    }
+    Ok(())
+}
+
 fn api_settings(config: &Config) -> ApiSettings {
     let sockets = SocketSettings { legacy: config.legacy_websocket, ..SocketSettings::default() };
     ApiSettings {
@@ -207,6 +226,8 @@ fn api_settings(config: &Config) -> ApiSettings {
         idle: config.idle,
         connections: config.max_connections,
         connections_per_address: config.max_connections_per_address,
+        address_requests_per_second: config.address_requests_per_second,
+        address_burst: config.address_burst,
         trusted_proxies: config.trusted_proxies.clone(),
         graphiql: config.graphiql,
         introspection: config.introspection,

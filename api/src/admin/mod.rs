@@ -17,6 +17,7 @@ mod list;
 mod namespaces;
 mod nodes;
 mod projects;
+mod rate_limits;
 mod redrive;
 mod revocations;
 mod rights;
@@ -43,6 +44,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(namespaces::router())
         .merge(keys::router())
         .merge(signing_keys::router())
+        .merge(rate_limits::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
         .merge(connections::router())

@@ -278,6 +278,7 @@ pub(crate) mod tests {
             subject: Some(subject.to_owned()),
             rights: Rights::default(),
             expires_at: None,
+            address: None,
             proof: Proof::ApiKey("k".to_owned()),
         })
     }

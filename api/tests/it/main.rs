@@ -1,6 +1,8 @@
 //! The api node against a real PostgreSQL, over real HTTP.
 
 mod admin;
+mod admin_keys;
+mod audit;
 mod connections;
 mod counts;
 mod credentials;
@@ -14,7 +16,10 @@ mod graphql_multipart;
 mod graphql_single;
 mod graphql_socket;
 mod history;
+mod idempotency;
+mod limits;
 mod isolation;
+mod keys;
 mod node;
 mod nodes;
 mod problems;
