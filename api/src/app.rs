@@ -145,7 +145,8 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { node, meter, store, directory, bus, broker, limiter, clock, settings, drain, tasks } = parts;
+        let Parts { node, meter, store, directory, bus, broker, limiter, clock, settings, drain, tasks } =
+            parts;
         let publisher = Publisher::new(store.clone(), bus.clone(), meter.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
         let stale = directory.freshness().changes();

@@ -9,7 +9,8 @@ use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Secret, ids};
 use nuncio_runtime::{Config, Health, Ops, Shutdown};
 use nuncio_store::{
-    Actor, Directory, Error, Limiter, Meter, NodeCard, NodeState, Role as AdminRole, SecretKey, Store, StoreOptions,
+    Actor, Directory, Error, Limiter, Meter, NodeCard, NodeState, Role as AdminRole, SecretKey, Store,
+    StoreOptions,
 };
 use nuncio_worker::{Serving, Worker};
 use tokio::net::TcpListener;

@@ -206,12 +206,14 @@ impl Filter {
                 wrong.unless(limit, "limit", "must be a whole number from 1 to 200").unwrap_or_default()
             }
         };
-        let sort = self.sort.map(|text| wrong.unless(word(text), "sort", "must be slowest, newest or oldest"));
+        let sort =
+            self.sort.map(|text| wrong.unless(word(text), "sort", "must be slowest, newest or oldest"));
         let kinds = "must be websocket, sse, graphql-sse, multipart or long-poll";
         let kind = self.kind.and_then(|text| wrong.unless(word(text), "kind", kinds));
-        let after = self.page_token.filter(|token| !token.is_empty()).and_then(|token| {
-            wrong.unless(read_token(&token), "pageToken", "is not one that was given out")
-        });
+        let after = self
+            .page_token
+            .filter(|token| !token.is_empty())
+            .and_then(|token| wrong.unless(read_token(&token), "pageToken", "is not one that was given out"));
         for (field, text) in [("subject", &self.subject), ("key", &self.key), ("node", &self.node)] {
             let good = text.as_ref().is_none_or(|text| text.chars().count() <= MAX_TEXT);
             wrong.unless(good.then_some(()), field, "must have at most 256 characters");
@@ -227,7 +229,10 @@ impl Order {
     fn choice(self) -> Result<(Choice, Option<String>), ApiError> {
         let mut wrong = Wrong::default();
         if self.ids.is_none() && self.subject.is_none() && self.key.is_none() {
-            wrong.add("ids", "one of ids, subject and key must be given: not everybody is disconnected at once");
+            wrong.add(
+                "ids",
+                "one of ids, subject and key must be given: not everybody is disconnected at once",
+            );
         }
         let ids = self.ids.map(|mut ids| {
             let good = (1..=MAX_IDS).contains(&ids.len()).then_some(());

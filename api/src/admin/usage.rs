@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn days_without_anything_are_there_as_zeros() {
-        let used = [DayUsage { day: day("2026-11-02"), events: 5, peak_connections: 2, ..DayUsage::default() }];
+        let used =
+            [DayUsage { day: day("2026-11-02"), events: 5, peak_connections: 2, ..DayUsage::default() }];
         let days = Days::of(day("2026-11-01"), day("2026-11-03"), &used);
         let told: Vec<_> = days.items.iter().map(|item| (item.used.events, item.peak_connections)).collect();
         assert_eq!((told, days.total.events), (vec![(0, 0), (5, 2), (0, 0)], 5));

@@ -10,7 +10,8 @@ use nuncio_devstack::testkit::{self, Proxy, TestDatabase};
 use nuncio_model::rights::RightsText;
 use nuncio_model::{Channel, Clock, NamespaceSettings, ProjectId, ProjectName, Rights, Secret, ids};
 use nuncio_store::{
-    Directory, Limiter, Meter, NewApiKey, NewProject, NodeCard, NodeState, Project, Role, SecretKey, Store, StoreOptions,
+    Directory, Limiter, Meter, NewApiKey, NewProject, NodeCard, NodeState, Project, Role, SecretKey, Store,
+    StoreOptions,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;

@@ -384,9 +384,8 @@ impl Connection {
         })?;
         self.ring_at_end_of(&identity);
         let client = self.opening.client.take();
-        self.open = client.map(|client| {
-            self.app().connections.open(Kind::Websocket, *client, &identity, &self.bell)
-        });
+        self.open =
+            client.map(|client| self.app().connections.open(Kind::Websocket, *client, &identity, &self.bell));
         self.standing = Some(Standing::new(identity));
         // They may have been revoked since they were checked.
         self.look_at_credentials(wire)?;
