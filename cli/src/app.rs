@@ -8,7 +8,7 @@ use nuncio_api::{ApiSettings, App, Parts};
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Secret, ids};
 use nuncio_runtime::{Config, Health, Ops, Shutdown};
-use nuncio_store::{Directory, Limiter, Role as AdminRole, SecretKey, Store, StoreOptions};
+use nuncio_store::{Actor, Directory, Error, Limiter, Role as AdminRole, SecretKey, Store, StoreOptions};
 use nuncio_worker::Worker;
 use tokio::net::TcpListener;
 
@@ -102,9 +102,7 @@ pub(crate) async fn start(
 ) -> Result<(), Failure> {
     let store = connect_store(config).await?;
     wait_for_schema(config, &store).await?;
-    if let Some(key) = &config.admin_key {
-        store.ensure_admin_key(&Secret::new(key.clone()), "NUNCIO_ADMIN_KEY", AdminRole::Owner).await?;
-    }
+    ensure_admin_key(config, &store).await?;
     let broker = connect_broker(config).await?;
     let directory = Directory::load(store.clone()).await?;
     let bus = match &config.amqp_url {
@@ -143,9 +141,25 @@ pub(crate) async fn start(
             node: format!("{}-{}", role.as_str(), ids::random_text(8)),
             role: role.as_str(),
             drain: config.drain,
+            audit_days: config.audit_days,
         };
         let worker = Worker { store, broker, bus, directory, limiter, settings };
         shutdown.spawn("worker", worker.run(shutdown.drain.clone()));
+    }
+    Ok(())
+}
+
+/// Makes the admin key of the configuration where it is not there. One that was revoked stays so: that is told, and keeps
+/// no node from serving.
+async fn ensure_admin_key(config: &Config, store: &Store) -> Result<(), Failure> {
+    let Some(key) = &config.admin_key else { return Ok(()) };
+    let store = store.acting_as(Actor::command("NUNCIO_ADMIN_KEY"));
+    match store.ensure_admin_key(&Secret::new(key.clone()), "NUNCIO_ADMIN_KEY", AdminRole::Owner).await {
+        Err(error @ Error::Refused(_)) => tracing::warn!("NUNCIO_ADMIN_KEY opens nothing: {error}"),
+        Err(error @ Error::Unreadable(_)) => {
+            return Err(Failure::Config(format!("NUNCIO_ADMIN_KEY: {error}")));
+        }
+        ensured => ensured?,
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ pub struct Settings {
     pub role: &'static str,
     /// How long what is in hand may take when the worker is told to stop.
     pub drain: Duration,
+    /// For how many days the audit log is kept; 0 is for good.
+    pub audit_days: u32,
 }
 
 /// Takes events from RabbitMQ into the log, and applies retention.
@@ -60,7 +62,7 @@ impl Worker {
     /// Where a task died.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Died> {
         let mut steady = JoinSet::new();
-        steady.spawn(retention::run(self.store.clone()));
+        steady.spawn(retention::run(self.store.clone(), self.settings.audit_days));
         steady.spawn(heartbeat(self.store.clone(), self.settings.clone()));
         if let Some(broker) = &self.broker {
             steady.spawn(herald::run(broker.clone(), self.directory.clone()));

@@ -129,9 +129,12 @@ mod tests {
 
     #[test]
     fn a_schema_is_replaced_whole_and_taken_away_by_null() {
-        let before = json!({"schemas": {"a": {"required": ["x"]}, "b": true, "c": false}, "publishers": ["keys"]});
+        let before =
+            json!({"schemas": {"a": {"required": ["x"]}, "b": true, "c": false}, "publishers": ["keys"]});
         let before: NamespaceSettings = serde_json::from_value(before).expect("good");
-        let Value::Object(changes) = json!({"schemas": {"a": {"const": null}, "b": null}}) else { panic!("an object") };
+        let Value::Object(changes) = json!({"schemas": {"a": {"const": null}, "b": null}}) else {
+            panic!("an object")
+        };
         let after = merge(&before, changes).expect("good");
         let schemas = serde_json::to_value(&after.schemas).expect("JSON");
         assert_eq!((schemas, after.publishers.len()), (json!({"a": {"const": null}, "c": false}), 1));

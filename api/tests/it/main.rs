@@ -1,6 +1,8 @@
 //! The api node against a real PostgreSQL, over real HTTP.
 
 mod admin;
+mod admin_keys;
+mod audit;
 mod counts;
 mod credentials;
 mod filters;
@@ -13,8 +15,10 @@ mod graphql_multipart;
 mod graphql_single;
 mod graphql_socket;
 mod history;
-mod limits;
+mod idempotency;
 mod isolation;
+mod keys;
+mod limits;
 mod node;
 mod problems;
 mod publishing;

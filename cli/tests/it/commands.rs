@@ -108,6 +108,34 @@ async fn a_created_admin_key_opens_the_admin_api() {
     assert_eq!(list["items"][0]["name"], "shop");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_locked_out_lists_revokes_and_makes_admin_keys() {
+    let database = testkit::database(TEMPLATE, migrate).await.expect("a database");
+    let made = on(&database, &["admin-key", "create", "--name", "Ada L", "--expires-in-days", "2"]);
+    let key = made.succeed().await.out.text();
+    let list = async || on(&database, &["admin-key", "list"]).succeed().await.out.text();
+    let listed = list().await;
+    assert!(listed.starts_with(&format!("{}  owner  until 2", &key[..11])), "{listed}");
+    assert!(listed.ends_with("  all projects  Ada L") && !listed.contains(&key), "{listed}");
+    // The admin API would refuse this: it is the last owner.
+    on(&database, &["admin-key", "revoke", &key[..11]]).succeed().await;
+    let listed = list().await;
+    assert!(listed.contains("  owner  revoked 2"), "{listed}");
+    let told = database.run("select action, actor->>'name' from audit_log order by id").await.expect("rows");
+    assert_eq!(told.trim(), "created|nuncio admin-key create\nrevoked|nuncio admin-key revoke");
+
+    for (wrong, code) in [
+        (vec!["create", "--name", "x", "--project", "nowhere"], 2),
+        (vec!["create", "--name", ""], 2),
+        (vec!["create", "--name", "x", "--expires-in-days", "0"], 2),
+        (vec!["revoke", "na_nobody00"], 1),
+    ] {
+        let arguments: Vec<_> = std::iter::once("admin-key").chain(wrong).collect();
+        assert_eq!(on(&database, &arguments).code().await, code, "{arguments:?}");
+    }
+    assert_eq!(list().await, listed, "nothing was made");
+}
+
 /// `nuncio` as a user of this node types it.
 fn at(api: &Api, tenant: &Tenant) -> Command {
     let mut command = nuncio();

@@ -24,5 +24,6 @@ mod place;
 mod poison;
 mod program;
 mod resume;
+mod secrets;
 mod streams;
 mod surface;

@@ -56,6 +56,8 @@ pub struct Config {
     pub read_connections: u32,
     /// `NUNCIO_MAX_BODY_BYTES`: the largest request body.
     pub max_body_bytes: usize,
+    /// `NUNCIO_AUDIT_DAYS`: how long the audit log is kept; 0 is for good.
+    pub audit_days: u32,
     /// `NUNCIO_GRAPHIQL`: whether browsers are shown GraphiQL.
     pub graphiql: bool,
     /// `NUNCIO_INTROSPECTION`: whether the GraphQL schema may be asked for.
@@ -93,7 +95,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 25] = [
+pub const KEYS: [&str; 26] = [
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -115,6 +117,7 @@ pub const KEYS: [&str; 25] = [
     "NUNCIO_DATABASE_CONNECTIONS",
     "NUNCIO_READ_CONNECTIONS",
     "NUNCIO_MAX_BODY_BYTES",
+    "NUNCIO_AUDIT_DAYS",
     "NUNCIO_GRAPHIQL",
     "NUNCIO_INTROSPECTION",
     "NUNCIO_LEGACY_WEBSOCKET",
@@ -190,6 +193,7 @@ impl Config {
             database_connections: reader.number("NUNCIO_DATABASE_CONNECTIONS", 8, 2, 1_000),
             read_connections: reader.number("NUNCIO_READ_CONNECTIONS", 4, 1, 1_000),
             max_body_bytes: reader.number("NUNCIO_MAX_BODY_BYTES", 24 << 20, 1_024, 1 << 30),
+            audit_days: reader.number("NUNCIO_AUDIT_DAYS", 365, 0, 36_500),
             graphiql: reader.parsed("NUNCIO_GRAPHIQL", "true", "must be true or false"),
             introspection: reader.parsed("NUNCIO_INTROSPECTION", "true", "must be true or false"),
             legacy_websocket: reader.parsed("NUNCIO_LEGACY_WEBSOCKET", "true", "must be true or false"),

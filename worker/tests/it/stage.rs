@@ -68,7 +68,12 @@ impl Stage {
             bus: WakeBus::memory(),
             directory: self.directory.clone(),
             limiter: Limiter::default(),
-            settings: Settings { node: node.to_owned(), role: "worker", drain: Duration::from_secs(10) },
+            settings: Settings {
+                node: node.to_owned(),
+                role: "worker",
+                drain: Duration::from_secs(10),
+                audit_days: 0,
+            },
         };
         let stop = CancellationToken::new();
         Running { task: tokio::spawn(worker.run(stop.clone())), stop }
