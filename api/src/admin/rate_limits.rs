@@ -174,12 +174,7 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn find(
-    app: &App,
-    admin: &Admin,
-    project: &str,
-    id: &str,
-) -> Result<(ProjectId, RateLimit), ApiError> {
+async fn find(app: &App, admin: &Admin, project: &str, id: &str) -> Result<(ProjectId, RateLimit), ApiError> {
     let project = super::project(app, admin, project).await?;
     let id = super::number(id, "rate limit")?;
     Ok((project.id, app.store.rate_limit(project.id, id).await?))

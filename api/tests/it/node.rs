@@ -9,7 +9,9 @@ use nuncio_devstack::Postgres;
 use nuncio_devstack::testkit::{self, Proxy, TestDatabase};
 use nuncio_model::rights::RightsText;
 use nuncio_model::{Channel, Clock, NamespaceSettings, ProjectId, ProjectName, Rights, Secret};
-use nuncio_store::{Directory, Limiter, NewApiKey, NewProject, Project, Role, SecretKey, Store, StoreOptions};
+use nuncio_store::{
+    Directory, Limiter, NewApiKey, NewProject, Project, Role, SecretKey, Store, StoreOptions,
+};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;

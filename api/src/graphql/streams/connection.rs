@@ -359,8 +359,7 @@ impl Connection {
     fn start(&mut self, id: &str, request: &[u8]) {
         let planned = Incoming::read(request).map_err(|error| Box::new(error::response(error)));
         let identity = self.standing.identity();
-        let planned =
-            planned.and_then(|incoming| plan(&self.endpoint, identity, incoming, Receipt::Unknown));
+        let planned = planned.and_then(|incoming| plan(&self.endpoint, identity, incoming, Receipt::Unknown));
         match planned.and_then(|plan| self.count(&plan).map(|()| plan)) {
             Ok(plan) => self.run(id, plan),
             Err(refused) => self.refuse(id, *refused),
