@@ -6,12 +6,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Identity};
-use nuncio_store::{Directory, Limiter, Project, Store};
+use nuncio_store::{Directory, Limiter, Meter, Project, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Usage;
 use crate::clockwork::Clockwork;
+use crate::connections::{Connections, Errands};
 use crate::error::ApiError;
 use crate::feed::Feeds;
 use crate::filter::Filters;
@@ -79,6 +80,10 @@ impl Default for ApiSettings {
 
 /// What an api node is built from.
 pub struct Parts {
+    /// The name of this node, unlike that of any other.
+    pub node: String,
+    /// Counts what projects use; somebody else has it written.
+    pub meter: Meter,
     /// The log and the settings.
     pub store: Store,
     /// The settings as this node knows them.
@@ -119,6 +124,12 @@ pub struct App {
     pub limits: Limits,
     /// Which API keys are in use.
     pub usage: Usage,
+    /// What projects use.
+    pub meter: Meter,
+    /// What stays open here.
+    pub(crate) connections: Connections,
+    /// What nodes ask each other.
+    pub(crate) errands: Errands,
     /// The time.
     pub clock: Clock,
     /// Limits and times.
@@ -134,13 +145,16 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, directory, bus, broker, limiter, clock, settings, drain, tasks } = parts;
-        let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
+        let Parts { node, meter, store, directory, bus, broker, limiter, clock, settings, drain, tasks } = parts;
+        let publisher = Publisher::new(store.clone(), bus.clone(), meter.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
         let stale = directory.freshness().changes();
         let clockwork = Clockwork::start(&tasks, directory.changes(), stale, drain.clone());
         let (usage, resumes) = (Usage::default(), Resumes::new(store.clone()));
         tasks.spawn(resumes.clone().keep(drain.clone()));
+        let connections = Connections::new(node, clock.clone(), meter.clone());
+        let errands = Errands::new(store.clone(), connections.clone(), feeds.clone());
+        tasks.spawn(errands.clone().keep(drain.clone()));
         let app = Arc::new(Self {
             store,
             directory,
@@ -151,6 +165,9 @@ impl App {
             broker,
             limits: Limits::new(limiter),
             usage,
+            meter,
+            connections,
+            errands,
             clock,
             settings,
             clockwork,
@@ -160,6 +177,11 @@ impl App {
         let keeper = app.clone();
         app.tasks.spawn(async move { keeper.usage.keep(&keeper.store, keeper.drain.clone()).await });
         app
+    }
+
+    /// How many connections stay open here.
+    pub fn open_connections(&self) -> usize {
+        self.connections.count()
     }
 
     /// The project of whoever is asking.

@@ -10,12 +10,13 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use nuncio_model::cursor::CursorError;
 use nuncio_model::limits::DEFAULT_PAGE;
-use nuncio_model::{Action, Cursor, Event, Identity, Pattern, ProjectId, cloudevents};
+use nuncio_model::{Action, Channel, Cursor, Event, Identity, Pattern, ProjectId, cloudevents};
 use nuncio_store::Store;
 use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::auth::{self, Caller, StreamCaller, Watch};
+use crate::connections::{Client, Kind, Open};
 use crate::error::ApiError;
 use crate::feed::{Place, Start};
 use crate::filter::Filter;
@@ -66,7 +67,38 @@ pub async fn of_channel(
     let mut reading = Reading::parse(parts.uri.query())?;
     let filter = reading.filter.take();
     let wanted = Wanted::parse(reading)?;
-    let page = wanted.read(&app, identity, vec![pattern].into(), filter.as_ref()).await?;
+    let tally = app.meter.of(identity.project);
+    let client = Client::of(&parts.headers, &parts.extensions);
+    let page = wanted.read(&app, (identity, client), vec![pattern].into(), filter.as_ref()).await?;
+    tally.delivered(page.events.len() as u64);
+    Ok(([(header::CONTENT_TYPE, "application/json")], page.to_json()).into_response())
+}
+
+/// A page of a channel for an administrator, as the query says.
+///
+/// # Errors
+/// As those of pages.
+pub(crate) async fn look_into(
+    store: &Store,
+    project: ProjectId,
+    channel: &Channel,
+    query: Option<&str>,
+) -> Result<Response, ApiError> {
+    let mut reading = Reading::parse(query)?;
+    if reading.wait.is_some() {
+        return Err(
+            ApiError::invalid("the query is not good").field("wait", "does not go with the admin API")
+        );
+    }
+    let (filter, patterns) = (reading.filter.take(), [Pattern::parse(channel.as_str())?]);
+    let page = match Wanted::parse(reading)? {
+        Wanted::Back { before, last } => {
+            page_back(store, project, &patterns, before.as_deref(), last, filter.as_ref()).await?
+        }
+        Wanted::Forward { start, first, .. } => {
+            page_on(store, project, &patterns, start.as_ref(), first, filter.as_ref()).await?
+        }
+    };
     Ok(([(header::CONTENT_TYPE, "application/json")], page.to_json()).into_response())
 }
 
@@ -130,7 +162,7 @@ impl Wanted {
     async fn read(
         &self,
         app: &App,
-        identity: Arc<Identity>,
+        (identity, client): (Arc<Identity>, Client),
         patterns: Arc<[Pattern]>,
         filter: Option<&Filter>,
     ) -> Result<HistoryPage, ApiError> {
@@ -144,9 +176,10 @@ impl Wanted {
                 match wait {
                     // A filter that has not looked through all there is goes on with the next request, not here.
                     Some(wait) if page.events.is_empty() && !(filter.is_some() && page.has_more) => {
+                        let open = app.connections.open(Kind::LongPoll, client, &identity, &Arc::default());
                         let watch = Watch::over(app, identity, patterns.clone());
                         let sieve = Sieve::new(filter, *first);
-                        poll(app, watch, patterns, page, sieve, *wait).await
+                        poll(app, (watch, &open), patterns, page, sieve, *wait).await
                     }
                     _ => Ok(page),
                 }
@@ -216,7 +249,7 @@ pub async fn page_back(
 /// Waits for the first events after an empty page; the page comes back empty when nothing came in time.
 async fn poll(
     app: &App,
-    mut watch: Watch<'_>,
+    (mut watch, open): (Watch<'_>, &Open),
     patterns: Arc<[Pattern]>,
     page: HistoryPage,
     mut sieve: Sieve<'_>,
@@ -229,6 +262,8 @@ async fn poll(
         let chunk = tokio::select! {
             biased;
             () = app.drain.cancelled() => break,
+            // It comes back, if it likes.
+            () = open.ended() => break,
             refused = watch.lapse() => return Err(refused),
             chunk = reader.next(sieve.limit) => chunk?,
             () = tokio::time::sleep_until(until) => break,

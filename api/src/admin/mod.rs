@@ -7,6 +7,8 @@ mod actions;
 mod admin_keys;
 mod audit_log;
 mod body;
+mod connections;
+mod channels;
 mod dead_letters;
 mod etag;
 mod fit;
@@ -14,6 +16,7 @@ mod idempotency;
 mod keys;
 mod list;
 mod namespaces;
+mod nodes;
 mod projects;
 mod rate_limits;
 mod redrive;
@@ -22,6 +25,7 @@ mod rights;
 mod rotation;
 mod schemas;
 mod signing_keys;
+mod usage;
 
 use std::sync::Arc;
 
@@ -39,11 +43,15 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     let mut router = OpenApiRouter::new()
         .merge(projects::router())
         .merge(namespaces::router())
+        .merge(channels::router())
         .merge(keys::router())
         .merge(signing_keys::router())
         .merge(rate_limits::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
+        .merge(connections::router())
+        .merge(nodes::router())
+        .merge(usage::router())
         .merge(revocations::router())
         .merge(admin_keys::router())
         .merge(audit_log::router());

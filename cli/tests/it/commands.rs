@@ -5,6 +5,7 @@ use std::io;
 use nuncio_devstack::{Postgres, PostgresOptions, testkit};
 use reqwest::{Client, Method};
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::api::{Api, json_of};
@@ -37,12 +38,12 @@ async fn four_nodes_migrate_at_once() {
     assert_eq!((unmigrated, applied.await.expect("an answer").trim()), (1, "t"));
 }
 
-/// What `doctor` says of each thing: whether it is well.
+/// What `doctor` says of each thing: whether there is nothing to mend.
 fn findings(doctor: &Program) -> Vec<(String, bool)> {
     let lines = doctor.out.all();
     let finding = |line: &String| {
         let (state, rest) = line.split_once(' ').expect("two words");
-        (rest.trim_start().split(':').next().unwrap_or_default().to_owned(), state == "ok")
+        (rest.trim_start().split(':').next().unwrap_or_default().to_owned(), state != "MEND")
     };
     lines.iter().map(finding).collect()
 }
@@ -54,8 +55,11 @@ async fn doctor_finds_what_is_to_be_mended_and_nothing_else() {
     let durable = PostgresOptions::kept(folder.path().join("postgres"));
     let (server, vhost) = tokio::try_join!(Postgres::start(durable), testkit::vhost()).expect("servers");
     let database = testkit::database_in(&server, TEMPLATE, migrate).await.expect("a database");
+    let on_it = |arguments: &[&str]| on(&database, arguments);
+    on_it(&["admin-key", "create", "--name", "Ada"]).succeed().await;
     let mut good = nuncio();
-    good.arg("doctor").env("DATABASE_URL", &database.url).env("AMQP_URL", &vhost.url);
+    good.arg("doctor").envs([("NUNCIO_LISTEN", "127.0.0.1:0"), ("NUNCIO_OPS_LISTEN", "127.0.0.1:0")]);
+    good.env("DATABASE_URL", &database.url).env("AMQP_URL", &vhost.url);
     good.env("NUNCIO_SECRET_KEY", SECRET_KEY);
     let mut good = Program::start("nuncio doctor", good);
     let code = good.code().await;
@@ -84,6 +88,41 @@ async fn doctor_finds_what_is_to_be_mended_and_nothing_else() {
         assert!(found.contains(&(what.to_owned(), well)), "{what}: {}", bad.out.text());
     }
     assert!(!bad.out.text().contains("hidden"), "a password is not repeated: {}", bad.out.text());
+}
+
+/// One that stopped at the first thing would send whoever reads it round and round.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_goes_on_whatever_is_wrong_and_looks_into_the_database() {
+    let place = Place::new().await;
+    let node = place.start("all").await;
+    let tenant = place.make_project(&node, "shop").await;
+    place.let_pages_in(std::slice::from_ref(&node), &tenant).await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let taken = taken.local_addr().map(|address| (taken, address.to_string())).expect("bound");
+    let mut doctor = nuncio();
+    doctor.arg("doctor").env("DATABASE_URL", &place.database.url).env("AMQP_URL", &place.vhost.url);
+    doctor.env("NUNCIO_SECRET_KEY", "another secret key, of more than 32 bytes").env("NUNCIO_LOG_FORMAT", "xml");
+    doctor.env("NUNCIO_LISTEN", node.address()).env("NUNCIO_OPS_LISTEN", &taken.1);
+    let mut doctor = Program::start("nuncio doctor", doctor);
+    assert_eq!(doctor.code().await, 2);
+    assert!(doctor.err.text().contains("NUNCIO_LOG_FORMAT"), "{}", doctor.err.text());
+    let found = findings(&doctor);
+    for (what, well) in [
+        ("configuration", false),
+        ("secrets", true),
+        ("database", true),
+        ("database connections", true),
+        ("schema", true),
+        ("admin keys", true),
+        ("signing keys", false),
+        ("broker", true),
+        ("broker rights", true),
+        ("broker intake", true),
+        ("listen", true),
+        ("ops listen", false),
+    ] {
+        assert!(found.contains(&(what.to_owned(), well)), "{what}: {}", doctor.out.text());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

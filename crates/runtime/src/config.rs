@@ -130,12 +130,21 @@ impl Config {
     /// # Errors
     /// With everything that is wrong.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let text = match file {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| ConfigError(vec![format!("--config {}: {error}", path.display())]))?,
-        };
-        Self::read(&text, |key| std::env::var(key).ok())
+        let text = read_file(file).map_err(|wrong| ConfigError(vec![wrong]))?;
+        Self::read(&text, environment)
+    }
+
+    /// As [`Self::load`], and also gives what can be read where something is wrong: a key that is wrong is as if it were
+    /// not set.
+    pub fn examine(file: Option<&Path>) -> (Self, Vec<String>) {
+        match read_file(file) {
+            Ok(text) => Self::read_all(&text, environment),
+            Err(unreadable) => {
+                let (config, mut wrong) = Self::read_all("", environment);
+                wrong.insert(0, unreadable);
+                (config, wrong)
+            }
+        }
     }
 
     /// Reads a TOML text, and over it whatever `environment` knows.
@@ -143,6 +152,11 @@ impl Config {
     /// # Errors
     /// With everything that is wrong.
     pub fn read(toml: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let (config, wrong) = Self::read_all(toml, environment);
+        if wrong.is_empty() { Ok(config) } else { Err(ConfigError(wrong)) }
+    }
+
+    fn read_all(toml: &str, environment: impl Fn(&str) -> Option<String>) -> (Self, Vec<String>) {
         let mut reader = Reader { values: BTreeMap::new(), wrong: Vec::new() };
         reader.take_file(toml);
         for key in KEYS {
@@ -199,8 +213,20 @@ impl Config {
             legacy_websocket: reader.parsed("NUNCIO_LEGACY_WEBSOCKET", "true", "must be true or false"),
             graphql_batch: reader.number("NUNCIO_GRAPHQL_BATCH", 0, 0, 10),
         };
-        if reader.wrong.is_empty() { Ok(config) } else { Err(ConfigError(reader.wrong)) }
+        (config, reader.wrong)
     }
+}
+
+fn environment(key: &str) -> Option<String> {
+    std::env::var(key).ok()
+}
+
+/// The text of the configuration file; nothing where none is named.
+fn read_file(file: Option<&Path>) -> Result<String, String> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|error| format!("--config {}: {error}", path.display()))
+    };
+    file.map_or(Ok(String::new()), read)
 }
 
 /// Reads one key after the other and gathers what is wrong.
@@ -262,6 +288,7 @@ impl Reader {
         let url = self.values.get(key)?.clone();
         if !schemes.iter().any(|scheme| url.starts_with(scheme)) {
             self.wrong.push(format!("{key} must begin with {}", schemes.join(" or ")));
+            return None;
         }
         Some(url)
     }
@@ -271,6 +298,7 @@ impl Reader {
         let text = self.values.get(key)?.clone();
         if !text.starts_with("na_") || !(40..=200).contains(&text.len()) || !text.is_ascii() {
             self.wrong.push(format!("{key} must begin with na_ and have 40 to 200 ASCII characters"));
+            return None;
         }
         Some(text)
     }
@@ -300,6 +328,7 @@ impl Reader {
         if text.len() < least {
             self.wrong
                 .push(format!("{key} must have at least {least} characters, and they should be random"));
+            return None;
         }
         Some(text)
     }

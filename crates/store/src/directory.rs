@@ -219,6 +219,7 @@ impl Directory {
 
     /// Keeps the settings up to date until told to stop.
     pub async fn run(self, stop: CancellationToken) {
+        self.freshness.keep();
         let keep = async {
             loop {
                 tokio::time::sleep(REFRESH_EVERY).await;

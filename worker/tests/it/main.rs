@@ -7,3 +7,4 @@ mod poison;
 mod slowed;
 mod stage;
 mod unreadable;
+mod usage;

@@ -27,6 +27,7 @@ use super::{Holding, Single};
 use crate::address::ClientAddress;
 use crate::app::App;
 use crate::auth::{Caller, StreamCaller};
+use crate::connections::Client;
 use crate::cors::{Origin, check_origin};
 use crate::error::ApiError;
 use crate::limits::Visitor;
@@ -93,6 +94,7 @@ pub(in crate::graphql) async fn open(
         let StreamCaller(identity) = caller?;
         endpoint.visitor.request(&endpoint.app, &identity)?;
         let exit = Exit::of(request.extensions(), request.version())?;
+        let client = Client::of(request.headers(), request.extensions());
         if request.method() != Method::GET {
             let error = ApiError::invalid("a stream is opened by GET");
             return Err(error.with_status(StatusCode::METHOD_NOT_ALLOWED));
@@ -106,7 +108,8 @@ pub(in crate::graphql) async fn open(
         let renewal = Renewal::new(origin, ClientAddress::of(request.extensions()), Some(ticket.key));
         let (framing, dialect, first) = (exit.framing, Dialect::Single, First::Nothing(holding));
         let renewal = Some(Arc::new(renewal));
-        Ok(super::super::begin(exit, Session { endpoint, identity, dialect, framing, first, renewal }))
+        let session = Session { endpoint, identity, dialect, framing, client, first, renewal };
+        Ok(super::super::begin(exit, session))
     };
     let accept = Accept::of(&HeaderMap::new());
     answer.await.unwrap_or_else(|error| answer::write(Err(error), &accept))
