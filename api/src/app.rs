@@ -6,12 +6,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Identity};
-use nuncio_store::{Directory, Project, Store};
+use nuncio_store::{Directory, Meter, Project, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Usage;
 use crate::clockwork::Clockwork;
+use crate::connections::{Connections, Errands};
 use crate::error::ApiError;
 use crate::feed::Feeds;
 use crate::filter::Filters;
@@ -72,6 +73,10 @@ impl Default for ApiSettings {
 
 /// What an api node is built from.
 pub struct Parts {
+    /// The name of this node, unlike that of any other.
+    pub node: String,
+    /// Counts what projects use; somebody else has it written.
+    pub meter: Meter,
     /// The log and the settings.
     pub store: Store,
     /// The settings as this node knows them.
@@ -108,6 +113,12 @@ pub struct App {
     pub broker: Option<Broker>,
     /// Which API keys are in use.
     pub usage: Usage,
+    /// What projects use.
+    pub meter: Meter,
+    /// What stays open here.
+    pub(crate) connections: Connections,
+    /// What nodes ask each other.
+    pub(crate) errands: Errands,
     /// The time.
     pub clock: Clock,
     /// Limits and times.
@@ -123,12 +134,16 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, directory, bus, broker, clock, settings, drain, tasks } = parts;
-        let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
+        let Parts { node, meter, store, directory, bus, broker, clock, settings, drain, tasks } = parts;
+        let publisher = Publisher::new(store.clone(), bus.clone(), meter.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
-        let clockwork = Clockwork::start(&tasks, directory.changes(), drain.clone());
+        let stale = directory.freshness().changes();
+        let clockwork = Clockwork::start(&tasks, directory.changes(), stale, drain.clone());
         let (usage, resumes) = (Usage::default(), Resumes::new(store.clone()));
         tasks.spawn(resumes.clone().keep(drain.clone()));
+        let connections = Connections::new(node, clock.clone(), meter.clone());
+        let errands = Errands::new(store.clone(), connections.clone(), feeds.clone());
+        tasks.spawn(errands.clone().keep(drain.clone()));
         let app = Arc::new(Self {
             store,
             directory,
@@ -138,6 +153,9 @@ impl App {
             filters: Filters::default(),
             broker,
             usage,
+            meter,
+            connections,
+            errands,
             clock,
             settings,
             clockwork,
@@ -147,6 +165,11 @@ impl App {
         let keeper = app.clone();
         app.tasks.spawn(async move { keeper.usage.keep(&keeper.store, keeper.drain.clone()).await });
         app
+    }
+
+    /// How many connections stay open here.
+    pub fn open_connections(&self) -> usize {
+        self.connections.count()
     }
 
     /// The project of whoever is asking.
@@ -159,5 +182,10 @@ impl App {
         project.ok_or_else(|| {
             ApiError::unauthenticated("the project of these credentials does not exist any more")
         })
+    }
+
+    /// Whether nothing live is delivered: this node cannot tell who may still have it.
+    pub fn is_paused(&self) -> bool {
+        self.directory.freshness().is_stale()
     }
 }

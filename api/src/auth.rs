@@ -3,6 +3,7 @@
 //! An extractor says who it is; what they may do is a visible line of each handler.
 
 mod bearer;
+pub mod standing;
 mod token;
 mod usage;
 mod watch;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use nuncio_model::rights::Proof;
-use nuncio_model::{Action, Channel, Identity, Pattern, ProjectId};
+use nuncio_model::{Action, Channel, Identity, Pattern, ProjectId, Secret};
 use nuncio_store::{Actor, ActorKind, AdminKey, Role, Store};
 
 use crate::address::ClientAddress;
@@ -22,9 +23,10 @@ use crate::cors;
 use crate::error::ApiError;
 use crate::problem;
 
+pub use standing::{Over, Standing};
 pub use token::{MintError, mint_token};
 pub use usage::Usage;
-pub use watch::{Lapse, Watch, lapsed};
+pub use watch::Watch;
 
 /// What API keys begin with.
 const API_KEY: &str = "nk_";
@@ -50,15 +52,20 @@ pub async fn authenticate(app: &App, credentials: &str, address: IpAddr) -> Resu
     if credentials.starts_with(API_KEY) {
         return of_api_key(app, credentials, address).map(Arc::new);
     }
-    token::read(app, credentials).await.map(Arc::new)
+    let identity = token::read(app, credentials).await?;
+    let identity = standing::without_revoked(&app.directory.snapshot(), identity, app.clock.now())?;
+    Ok(Arc::new(identity))
 }
 
-fn of_api_key(app: &App, text: &str, _address: IpAddr) -> Result<Identity, ApiError> {
+fn of_api_key(app: &App, text: &str, address: IpAddr) -> Result<Identity, ApiError> {
     let refused = || ApiError::unauthenticated("the API key is unknown, revoked or expired");
     let snapshot = app.directory.snapshot();
     let (key, project) = snapshot.api_key(text).ok_or_else(refused)?;
     if key.expires_at.is_some_and(|end| end <= app.clock.now()) {
         return Err(refused());
+    }
+    if !key.allows_from(address) {
+        return Err(ApiError::unauthenticated(format!("the API key may not be used from {address}")));
     }
     app.usage.note(key.id, app.clock.now());
     Ok(Identity {
@@ -67,6 +74,7 @@ fn of_api_key(app: &App, text: &str, _address: IpAddr) -> Result<Identity, ApiEr
         subject: None,
         rights: key.rights.clone(),
         expires_at: key.expires_at,
+        address: Some(address),
         proof: Proof::ApiKey(key.prefix.clone()),
     })
 }
@@ -147,6 +155,7 @@ fn verb(action: Action) -> &'static str {
 pub struct Admin {
     /// The key.
     pub key: AdminKey,
+    text: Secret,
     request_id: String,
     address: IpAddr,
 }
@@ -166,6 +175,11 @@ impl Admin {
     /// The database, changed by whoever is asking.
     pub fn store(&self, app: &App) -> Store {
         app.store.acting_as(self.actor())
+    }
+
+    /// The key's text, by which what is kept for its holder alone is sealed.
+    pub(crate) fn text(&self) -> &Secret {
+        &self.text
     }
 
     /// Whether the key is for this project.
@@ -228,8 +242,10 @@ impl FromRequestParts<Arc<App>> for Admin {
         match key.expires_at {
             Some(end) if end <= app.clock.now() => Err(refused()),
             _ => {
+                app.usage.note_admin(key.id, app.clock.now());
                 let address = ClientAddress::of(&parts.extensions);
-                Ok(Self { key, request_id: problem::request_id(&parts.extensions), address })
+                let (text, request_id) = (Secret::new(text), problem::request_id(&parts.extensions));
+                Ok(Self { key, text, request_id, address })
             }
         }
     }

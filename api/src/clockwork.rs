@@ -58,7 +58,14 @@ impl Clockwork {
     ///
     /// It goes on while the node drains, since connections leave at their time, and ends with the last of `tasks`. It
     /// is none of them itself: it would wait for itself.
-    pub fn start(tasks: &TaskTracker, changes: watch::Receiver<i64>, drain: CancellationToken) -> Self {
+    ///
+    /// `changes` tells of changed settings, and `stale` whether it is not known which are in force.
+    pub fn start(
+        tasks: &TaskTracker,
+        changes: watch::Receiver<i64>,
+        stale: watch::Receiver<bool>,
+        drain: CancellationToken,
+    ) -> Self {
         let (bells, due) = (HashMap::new(), BTreeSet::new());
         let state = Mutex::new(State { next: 0, bells, due, crowded: FEW, draining: false });
         let clock = Self(Arc::new(Shared { origin: Instant::now(), state, sooner: Notify::new() }));
@@ -68,6 +75,7 @@ impl Clockwork {
                 () = tasks.wait() => {}
                 () = running.ring_times() => {}
                 () = running.ring_changes(changes) => {}
+                () = running.ring_pauses(stale) => {}
                 () = running.ring_draining(drain) => {}
             }
         });
@@ -110,6 +118,26 @@ impl Clockwork {
             ring(&all, Cause::Credentials);
         }
         // The settings cannot change any more; the clock goes on.
+        std::future::pending().await
+    }
+
+    /// Nothing is delivered while it is not known who may still have it; when it is known again, all look at once.
+    async fn ring_pauses(&self, mut stale: watch::Receiver<bool>) {
+        let paused = metrics::gauge!("nuncio_delivery_paused");
+        paused.set(0.0);
+        while stale.changed().await.is_ok() {
+            let is_stale = *stale.borrow_and_update();
+            paused.set(f64::from(u8::from(is_stale)));
+            if is_stale {
+                tracing::warn!(
+                    "delivery pauses: it is not known whether the rights known here are still in force"
+                );
+            } else {
+                tracing::info!("the settings in force are known; delivery goes on");
+            }
+            let all = self.0.state.lock().all();
+            ring(&all, Cause::Credentials);
+        }
         std::future::pending().await
     }
 
@@ -210,15 +238,16 @@ mod tests {
         clock: Clockwork,
         tasks: TaskTracker,
         settings: watch::Sender<i64>,
+        stale: watch::Sender<bool>,
         drain: CancellationToken,
     }
 
     impl Kit {
         fn new() -> Self {
-            let (tasks, drain, settings) =
-                (TaskTracker::new(), CancellationToken::new(), watch::Sender::new(0));
-            let clock = Clockwork::start(&tasks, settings.subscribe(), drain.clone());
-            Self { clock, tasks, settings, drain }
+            let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
+            let (settings, stale) = (watch::Sender::new(0), watch::Sender::new(false));
+            let clock = Clockwork::start(&tasks, settings.subscribe(), stale.subscribe(), drain.clone());
+            Self { clock, tasks, settings, stale, drain }
         }
 
         fn watched(&self) -> (Arc<Bell>, Watched) {
@@ -295,6 +324,10 @@ mod tests {
         kit.settings.send_replace(1);
         assert_eq!(rung(&one.0).await, [Cause::Credentials]);
         assert_eq!(rung(&other.0).await, [Cause::Credentials]);
+        for stale in [true, false] {
+            kit.stale.send_replace(stale);
+            assert_eq!(rung(&one.0).await, [Cause::Credentials]);
+        }
     }
 
     #[tokio::test(start_paused = true)]

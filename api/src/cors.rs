@@ -42,8 +42,37 @@ pub(crate) fn layer(app: &Arc<App>) -> CorsLayer {
 /// `FORBIDDEN`, naming the origin.
 pub(crate) fn check_origin(project: &Project, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().unwrap_or_default();
-    if is_own(origin, headers) || allows(project, origin) {
+    check(project, origin.to_str().unwrap_or_default(), host_of(headers).unwrap_or_default())
+}
+
+/// Where the page is from that something was opened by, to be judged once more: a few words where no page did, and
+/// nothing of the request's memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin(Option<Box<(Box<str>, Box<str>)>>);
+
+impl Origin {
+    /// What the request's headers say.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+        let host = host_of(headers).unwrap_or_default();
+        Self(origin.map(|origin| Box::new((origin.into(), host.into()))))
+    }
+
+    /// As [`check_origin`].
+    ///
+    /// # Errors
+    /// `FORBIDDEN`, naming the origin.
+    pub(crate) fn check(&self, project: &Project) -> Result<(), ApiError> {
+        self.0.as_ref().map_or(Ok(()), |page| check(project, &page.0, &page.1))
+    }
+}
+
+fn host_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::HOST).and_then(|host| host.to_str().ok())
+}
+
+fn check(project: &Project, origin: &str, host: &str) -> Result<(), ApiError> {
+    if is_own(origin, host) || allows(project, origin) {
         return Ok(());
     }
     Err(ApiError::forbidden("pages of this origin are not on the project's list of allowedOrigins"))
@@ -54,8 +83,7 @@ fn allows(project: &Project, origin: &str) -> bool {
 }
 
 /// Pages that Nuncio itself serves.
-fn is_own(origin: &str, headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+fn is_own(origin: &str, host: &str) -> bool {
     let of_origin = origin.split_once("://").map(|(_, host)| host);
-    host.is_some() && host == of_origin
+    !host.is_empty() && of_origin == Some(host)
 }

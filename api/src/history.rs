@@ -12,10 +12,11 @@ use nuncio_model::cursor::CursorError;
 use nuncio_model::limits::DEFAULT_PAGE;
 use nuncio_model::{Action, Channel, Cursor, Event, Identity, Pattern, ProjectId, cloudevents};
 use nuncio_store::Store;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::auth::{self, Caller, StreamCaller, Watch};
+use crate::connections::{Client, Kind, Open};
 use crate::error::ApiError;
 use crate::feed::{Place, Start};
 use crate::filter::Filter;
@@ -64,7 +65,10 @@ pub async fn of_channel(
     let mut reading = Reading::parse(parts.uri.query())?;
     let filter = reading.filter.take();
     let wanted = Wanted::parse(reading)?;
-    let page = wanted.read(&app, identity, vec![pattern].into(), filter.as_ref()).await?;
+    let tally = app.meter.of(identity.project);
+    let client = Client::of(&parts.headers, &parts.extensions);
+    let page = wanted.read(&app, (identity, client), vec![pattern].into(), filter.as_ref()).await?;
+    tally.delivered(page.events.len() as u64);
     Ok(([(header::CONTENT_TYPE, "application/json")], page.to_json()).into_response())
 }
 
@@ -156,7 +160,7 @@ impl Wanted {
     async fn read(
         &self,
         app: &App,
-        identity: Arc<Identity>,
+        (identity, client): (Arc<Identity>, Client),
         patterns: Arc<[Pattern]>,
         filter: Option<&Filter>,
     ) -> Result<HistoryPage, ApiError> {
@@ -170,9 +174,10 @@ impl Wanted {
                 match wait {
                     // A filter that has not looked through all there is goes on with the next request, not here.
                     Some(wait) if page.events.is_empty() && !(filter.is_some() && page.has_more) => {
-                        let watch = Watch::over(app, identity);
+                        let open = app.connections.open(Kind::LongPoll, client, &identity, &Arc::default());
+                        let watch = Watch::over(app, identity, patterns.clone());
                         let sieve = Sieve::new(filter, *first);
-                        poll(app, watch, patterns, page, sieve, *wait).await
+                        poll(app, (watch, &open), patterns, page, sieve, *wait).await
                     }
                     _ => Ok(page),
                 }
@@ -242,7 +247,7 @@ pub async fn page_back(
 /// Waits for the first events after an empty page; the page comes back empty when nothing came in time.
 async fn poll(
     app: &App,
-    mut watch: Watch,
+    (mut watch, open): (Watch<'_>, &Open),
     patterns: Arc<[Pattern]>,
     page: HistoryPage,
     mut sieve: Sieve<'_>,
@@ -255,7 +260,9 @@ async fn poll(
         let chunk = tokio::select! {
             biased;
             () = app.drain.cancelled() => break,
-            _ = watch.lapse() => return Err(ApiError::unauthenticated("the credentials have expired or were revoked")),
+            // It comes back, if it likes.
+            () = open.ended() => break,
+            refused = watch.lapse() => return Err(refused),
             chunk = reader.next(sieve.limit) => chunk?,
             () = tokio::time::sleep_until(until) => break,
         };
@@ -264,6 +271,10 @@ async fn poll(
             sieve.is_full_with(event).await;
         }
         if !sieve.found.is_empty() {
+            // The time may be over while it is not known whether this may be read: then it is for the next request.
+            let confirmed = app.drain.run_until_cancelled(watch.confirm());
+            let Ok(Some(confirmed)) = timeout_at(until, confirmed).await else { return Ok(page) };
+            confirmed?;
             return Ok(HistoryPage { events: sieve.found, cursor: chunk.cursor, has_more });
         }
     }

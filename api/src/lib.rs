@@ -8,6 +8,7 @@ pub mod app;
 pub mod auth;
 pub mod body;
 pub mod clockwork;
+mod connections;
 mod cors;
 pub mod error;
 pub mod feed;

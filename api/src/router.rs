@@ -30,8 +30,9 @@ pub fn router(app: Arc<App>) -> Router {
     let (documented, description) = documented().split_for_parts();
     documented
         .merge(graphql::router(&app))
-        .merge(SwaggerUi::new("/admin/docs").url("/admin/openapi.json", description))
+        .merge(SwaggerUi::new("/admin/docs").url("/admin/openapi.json", openapi::finish(description)))
         .route("/admin", get(|| async { Redirect::temporary("/admin/docs") }))
+        .layer(middleware::from_fn_with_state(app.clone(), admin::idempotency_layer))
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(app.settings.max_body_bytes))
         .layer(cors::layer(&app))

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::auth::{self, StreamCaller};
+use crate::connections::Client;
 use crate::error::ApiError;
 use crate::feed::Start;
 use crate::live::{self, Exit};
@@ -86,7 +87,8 @@ pub(crate) fn open(
     let start = start(&request.headers, reading)?;
     let (app, identity, patterns) = (app.clone(), identity.clone(), patterns.into());
     let hello = frame::hello(app.settings.reconnect);
-    let session = Session { app, identity, patterns, form, start };
+    let client = Client::of(&request.headers, &request.extensions);
+    let session = Session { app, identity, patterns, form, start, client };
     let takeover =
         Box::new(|socket, seat, tasks: &TaskTracker| drop(tasks.spawn(session.serve(socket, seat))));
     Ok(live::open(exit, EVENT_STREAM, hello, takeover))

@@ -91,7 +91,8 @@ impl Setting {
         let (audience, allowed_origins, defaults) = (None, Vec::new(), NamespaceSettings::default());
         let new = NewProject { name: name.clone(), audience, allowed_origins, defaults };
         let project = store.create_project(&new).await?.id;
-        let new = NewApiKey { label: "bench".to_owned(), rights: Rights::everything(), expires_at: None };
+        let new =
+            NewApiKey { label: "bench".to_owned(), rights: Rights::everything(), ..NewApiKey::default() };
         let (_, key) = store.create_api_key(project, &new).await?;
         Ok(Tenant { store, project, name, key, database })
     }

@@ -19,4 +19,4 @@ mod session;
 mod share;
 mod worker;
 
-pub use worker::{Died, Settings, Worker};
+pub use worker::{Died, Serving, Settings, Worker};

@@ -1,4 +1,4 @@
-//! Bodies of requests: JSON, with the wrong field named.
+//! Bodies of requests: JSON, with each wrong field named.
 
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
@@ -8,11 +8,27 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::fit;
 use crate::body::Payload;
 use crate::error::ApiError;
 
 /// A JSON body read as `T`, which should refuse unknown fields: a misspelt one must not be taken as left out.
 pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default> Body<T> {
+    /// The body, which may be left out: there is nothing in it that must be said.
+    ///
+    /// # Errors
+    /// As for any body.
+    pub(super) async fn or_default(request: Request) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let Payload(bytes) = Payload::from_request(Request::from_parts(parts.clone(), body), &()).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        Self::from_request(Request::from_parts(parts, bytes.into()), &()).await
+    }
+}
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
@@ -24,13 +40,22 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             return Err(ApiError::invalid("the body must be application/json").with_status(status));
         }
         let Payload(bytes) = Payload::from_request(request, state).await?;
-        // Where nothing needs to be said, nothing need be sent.
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        let mut json = serde_json::Deserializer::from_slice(text);
-        let value = serde_path_to_error::deserialize(&mut json).map_err(wrong)?;
-        json.end().map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))?;
+        let value: T = match serde_json::from_slice(&bytes) {
+            Ok(value) => value,
+            Err(error) if error.is_data() => misfit(&bytes)?,
+            Err(error) => return Err(ApiError::invalid(format!("the body is not JSON: {error}"))),
+        };
         Ok(Self(value))
     }
+}
+
+/// The wrong fields of a body that is JSON and not what is asked for. It is read as a value only now: a field that is
+/// there twice would be taken once, and refused by nobody.
+fn misfit<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let value = serde_json::from_slice(bytes);
+    let value = value.map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))?;
+    fit::read::<T>(value)?;
+    Err(ApiError::invalid("the body names a field twice"))
 }
 
 /// A JSON object whose fields are judged later.
@@ -39,11 +64,11 @@ pub(super) type Object = Map<String, Value>;
 /// Lays the changes over what there is (JSON merge patch, RFC 7396) and reads the result.
 ///
 /// # Errors
-/// `INVALID_REQUEST`, naming the field that does not fit.
+/// `INVALID_REQUEST`, naming each field that does not fit.
 pub(super) fn merge<T: Serialize + DeserializeOwned>(current: &T, changes: Object) -> Result<T, ApiError> {
     let mut merged = serde_json::to_value(current).map_err(ApiError::internal)?;
     overlay(&mut merged, Value::Object(changes));
-    serde_path_to_error::deserialize(merged).map_err(wrong)
+    fit::read(merged)
 }
 
 fn overlay(target: &mut Value, patch: Value) {
@@ -100,17 +125,6 @@ fn replace_each(target: &mut Value, patch: Value) {
     }
 }
 
-/// Names the field where the body does not fit.
-fn wrong<E: std::fmt::Display>(error: serde_path_to_error::Error<E>) -> ApiError {
-    let (path, message) = (error.path().to_string(), error.inner().to_string());
-    let field = match message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
-        Some(name) if path == "." || path == "?" => name.to_owned(),
-        _ => path,
-    };
-    let message = message.split(" at line").next().unwrap_or_default().to_owned();
-    ApiError::invalid("the body is not what is asked for here").field(field, message)
-}
-
 #[cfg(test)]
 mod tests {
     use nuncio_model::NamespaceSettings;
@@ -146,11 +160,12 @@ mod tests {
     }
 
     #[test]
-    fn the_wrong_field_is_named() {
-        for (changes, field) in [(json!({"signal": true}), "signal"), (json!({"presence": "x"}), "presence")]
-        {
-            let error = patched(changes).expect_err("wrong");
-            assert_eq!(error.fields.first().map(|f| f.field.as_str()), Some(field), "{error:?}");
-        }
+    fn every_wrong_field_is_named() {
+        // A merge patch once named the first wrong field alone, so that a form had to be sent once per mistake.
+        let changes = json!({"signal": true, "presence": "x", "dedupeSeconds": "1", "signals": null});
+        let error = patched(changes).expect_err("wrong");
+        let mut fields: Vec<_> = error.fields.iter().map(|field| field.field.as_str()).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["dedupeSeconds", "presence", "signal", "signals"], "{error:?}");
     }
 }

@@ -14,11 +14,11 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use nuncio_broker::Properties;
-use nuncio_model::Channel;
 use nuncio_model::cloudevents::write_time;
-use nuncio_store::{DeadLetter, DeadLetterChange, DeadLetterFilter, DeadLetterOrder};
+use nuncio_model::{Channel, ProjectId};
+use nuncio_store::{DeadLetter, DeadLetterChange, DeadLetterFilter, DeadLetterOrder, Note};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -223,7 +223,9 @@ async fn purge(
     admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let filter = Matching::read(query.as_deref(), &[])?;
-    let (removed, more) = admin.store(&app).purge_dead_letters(project.id, &filter).await?;
+    let (removed, more) = app.store.purge_dead_letters(project.id, &filter).await?;
+    note(&app, &admin, project.id, ("purged", ""), json!({ "removed": removed, "reason": filter.reason }))
+        .await?;
     Ok(Json(Removed { removed, more }))
 }
 
@@ -358,8 +360,23 @@ async fn delete(
 ) -> Result<StatusCode, ApiError> {
     admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
-    match admin.store(&app).delete_dead_letters(project.id, &[super::number(&id, "dead letter")?]).await? {
-        0 => Err(ApiError::not_found("dead letter")),
-        _ => Ok(StatusCode::NO_CONTENT),
+    let number = super::number(&id, "dead letter")?;
+    if app.store.delete_dead_letters(project.id, &[number]).await? == 0 {
+        return Err(ApiError::not_found("dead letter"));
     }
+    note(&app, &admin, project.id, ("deleted", &number.to_string()), Value::Null).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Writes to the audit log what became of messages.
+pub(super) async fn note(
+    app: &App,
+    admin: &Admin,
+    project: ProjectId,
+    (action, resource_id): (&str, &str),
+    details: Value,
+) -> Result<(), ApiError> {
+    let details = Some(details).filter(|details| !details.is_null());
+    let note = Note { project: Some(project), action, resource: "dead-letters", resource_id, details };
+    Ok(admin.store(app).note(&note).await?)
 }

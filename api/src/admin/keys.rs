@@ -1,15 +1,18 @@
 //! `/admin/v1/projects/{project}/keys`: API keys.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::routing::post;
 use chrono::{DateTime, Utc};
-use nuncio_model::cloudevents::{is_writable, write_time};
+use ipnet::IpNet;
+use nuncio_model::cloudevents::write_time;
 use nuncio_model::rights::RightsText;
-use nuncio_model::{ProjectId, Rights};
+use nuncio_model::{ProjectId, Secret};
 use nuncio_store::{ApiKey, NewApiKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,6 +22,8 @@ use utoipa_axum::routes;
 use super::body::{Body, Object, merge};
 use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
+use super::rotation::{Rotate, check_end};
+use super::{actions, rights};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::ApiError;
@@ -26,13 +31,15 @@ use crate::openapi::Problem;
 
 /// The longest label.
 const MAX_LABEL_BYTES: usize = 200;
-/// The most patterns or names in one list of rights.
-const MAX_RIGHTS: usize = 200;
-/// What stands after the number of a key that is to be revoked.
-const REVOKE: &str = ":revoke";
+/// The most networks of one key.
+const MAX_NETWORKS: usize = 100;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, revoke, patch, delete))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, patch, delete))
+        .route("/admin/v1/projects/{project}/keys/{id}", post(act))
+        .merge(actions::described(routes!(rotate, revoke)))
 }
 
 /// An API key, without its secret.
@@ -49,6 +56,10 @@ pub(super) struct Shown {
     /// What it may do.
     #[schema(value_type = super::schemas::Rights)]
     rights: RightsText,
+    /// The networks that it may be used from (CIDR); with none, from everywhere.
+    allowed_networks: Vec<String>,
+    /// The id of the key that it takes the place of.
+    rotated_from: Option<String>,
     /// When it was made.
     created_at: String,
     /// When it ends.
@@ -70,6 +81,8 @@ impl From<ApiKey> for Shown {
             prefix: key.prefix,
             label: key.label,
             rights: key.rights_text,
+            allowed_networks: key.allowed_networks.iter().map(IpNet::to_string).collect(),
+            rotated_from: key.rotated_from.map(|id| id.to_string()),
             created_at: write_time(key.created_at),
             expires_at: key.expires_at.map(write_time),
             revoked_at: key.revoked_at.map(write_time),
@@ -86,15 +99,26 @@ impl From<ApiKey> for Shown {
 pub(super) struct Settings {
     /// What it is for.
     #[serde(default)]
-    #[schema(required = false)]
+    #[schema(required = false, max_length = 200)]
     label: String,
     /// What it may do.
     #[serde(default)]
     #[schema(value_type = Option<super::schemas::Rights>)]
     rights: RightsText,
-    /// When it ends; null for never.
+    /// When it ends, a time to come; null for never.
     #[serde(default)]
     expires_at: Option<DateTime<Utc>>,
+    /// The networks that it may be used from: addresses, or networks in CIDR form; with none, or null, from everywhere.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    allowed_networks: Option<Vec<String>>,
+}
+
+impl From<ApiKey> for Settings {
+    fn from(key: ApiKey) -> Self {
+        let allowed_networks = Some(key.allowed_networks.iter().map(IpNet::to_string).collect());
+        Self { label: key.label, rights: key.rights_text, expires_at: key.expires_at, allowed_networks }
+    }
 }
 
 /// List the keys, revoked ones included.
@@ -127,11 +151,16 @@ async fn create(
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
-    let (key, secret) = admin.store(&app).create_api_key(project.id, &new.check()?).await?;
+    let new = new.check(None, app.clock.now())?;
+    let (key, secret) = admin.store(&app).create_api_key(project.id, &new).await?;
     app.directory.refresh().await?;
+    Ok(made(project.name.as_str(), key, &secret))
+}
+
+fn made(project: &str, key: ApiKey, secret: &Secret) -> Response {
     let (version, mut shown) = (key.version, Shown::from(key));
     shown.secret = Some(secret.expose().to_owned());
-    Ok(etag::created(format!("/admin/v1/projects/{}/keys/{}", project.name, shown.id), version, shown))
+    etag::created(format!("/admin/v1/projects/{project}/keys/{}", shown.id), version, shown)
 }
 
 /// Look at a key.
@@ -149,7 +178,7 @@ async fn get(
     Ok(etag::ok(key.version, Shown::from(key)))
 }
 
-/// Change a key's label, rights and end.
+/// Change a key's label, rights, networks and end.
 #[utoipa::path(
     patch, path = "/admin/v1/projects/{project}/keys/{id}", tag = "keys",
     params(("project" = String, Path), ("id" = String, Path)),
@@ -166,17 +195,56 @@ async fn patch(
     admin.may_change()?;
     let (project, key) = find(&app, &admin, &project, &id).await?;
     if_match.check(key.version)?;
-    let current = Settings { label: key.label, rights: key.rights_text, expires_at: key.expires_at };
-    let change = merge(&current, changes)?.check()?;
-    let key = admin.store(&app).update_api_key(project, key.id, Some(key.version), &change).await?;
+    let (id, version, end) = (key.id, key.version, key.expires_at);
+    let change = merge(&Settings::from(key), changes)?.check(end, app.clock.now())?;
+    let key = admin.store(&app).update_api_key(project, id, Some(version), &change).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(key.version, Shown::from(key)))
 }
 
-/// Do something with a key: `:revoke` after its id ends it for good.
+/// Does to a key what stands after its id.
+async fn act(
+    state: State<Arc<App>>,
+    admin: Admin,
+    Path((project, segment)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (id, action) = actions::split(&segment)?;
+    match action {
+        "rotate" => rotate(state, admin, Path((project, id)), Body::or_default(request).await?).await,
+        "revoke" => revoke(state, admin, Path((project, id))).await,
+        _ => Err(actions::none()),
+    }
+}
+
+/// Make a key that takes this one's place.
+///
+/// It has the same label, rights and networks, and its text is in `secret`, this once. The old key goes on for
+/// `overlapSeconds`, so that whoever uses it has the time to change over.
 #[utoipa::path(
-    post, path = "/admin/v1/projects/{project}/keys/{id}", tag = "keys",
-    params(("project" = String, Path), ("id" = String, Path, description = "The key's id, then `:revoke`")),
+    post, path = "/admin/v1/projects/{project}/keys/{id}:rotate", tag = "keys",
+    params(("project" = String, Path), ("id" = String, Path)),
+    request_body = Option<Rotate>,
+    responses((status = 201, body = Shown), (status = "4XX", body = Problem))
+)]
+async fn rotate(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Path((project, id)): Path<(String, String)>,
+    Body(wanted): Body<Rotate>,
+) -> Result<Response, ApiError> {
+    admin.may_change()?;
+    let (owner, key) = find(&app, &admin, &project, &id).await?;
+    let rotation = wanted.check(app.clock.now())?;
+    let (key, secret) = admin.store(&app).rotate_api_key(owner, key.id, &rotation).await?;
+    app.directory.refresh().await?;
+    Ok(made(&project, key, &secret))
+}
+
+/// Revoke a key, as DELETE does, and see it.
+#[utoipa::path(
+    post, path = "/admin/v1/projects/{project}/keys/{id}:revoke", tag = "keys",
+    params(("project" = String, Path), ("id" = String, Path)),
     responses((status = 200, body = Shown), (status = "4XX", body = Problem))
 )]
 async fn revoke(
@@ -185,8 +253,7 @@ async fn revoke(
     Path((project, id)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
-    let id = id.strip_suffix(REVOKE).ok_or_else(|| ApiError::not_found("action"))?;
-    let (project, key) = find(&app, &admin, &project, id).await?;
+    let (project, key) = find(&app, &admin, &project, &id).await?;
     let key = admin.store(&app).revoke_api_key(project, key.id).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(key.version, Shown::from(key)))
@@ -218,26 +285,38 @@ async fn find(app: &App, admin: &Admin, project: &str, id: &str) -> Result<(Proj
 }
 
 impl Settings {
-    fn check(self) -> Result<NewApiKey, ApiError> {
+    /// The settings, where they are good. An end that is not changed may have passed.
+    fn check(self, end: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<NewApiKey, ApiError> {
+        let Self { label, rights, expires_at, allowed_networks } = self;
         let mut error = ApiError::invalid("the key cannot be like this");
-        if self.label.len() > MAX_LABEL_BYTES || self.label.chars().any(char::is_control) {
+        if label.len() > MAX_LABEL_BYTES || label.chars().any(char::is_control) {
             error = error.field("label", "must have at most 200 bytes and no control characters");
         }
-        if let Err(name) = Rights::parse(&self.rights) {
-            error = error.field("rights", name.to_string());
+        error = rights::check(error, "rights", &rights);
+        if expires_at != end {
+            error = check_end(error, expires_at, now);
         }
-        let rights = &self.rights;
-        let lists = [&rights.subscribe, &rights.publish, &rights.signal, &rights.presence, &rights.consume];
-        if lists.iter().any(|list| list.len() > MAX_RIGHTS)
-            || rights.consume.iter().any(|name| name.contains('\0'))
-        {
-            error = error.field("rights", "holds a list of more than 200, or a name that is none");
+        let texts = allowed_networks.unwrap_or_default();
+        if texts.len() > MAX_NETWORKS {
+            error = error.field("allowedNetworks", format!("must hold at most {MAX_NETWORKS}"));
         }
-        if !self.expires_at.is_none_or(is_writable) {
-            error = error.field("expiresAt", "must be null or a time before the year 10000");
+        let mut allowed_networks = Vec::with_capacity(texts.len());
+        for (index, text) in texts.iter().enumerate() {
+            match network(text) {
+                Some(network) => allowed_networks.push(network),
+                None => {
+                    let hint = "must be an address or a network, like 192.0.2.0/24 or 2001:db8::/32";
+                    error = error.field(format!("allowedNetworks[{index}]"), hint);
+                }
+            }
         }
-        let Self { label, rights, expires_at } = self;
         error.if_any_field()?;
-        Ok(NewApiKey { label, rights, expires_at })
+        Ok(NewApiKey { label, rights, expires_at, allowed_networks })
     }
+}
+
+/// A network, or a single address; IPv4 that is written as IPv6 is IPv4, as the addresses of clients are.
+fn network(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().ok().map(|address| IpNet::from(address.to_canonical()));
+    text.parse::<IpNet>().ok().or_else(address).map(|network| network.trunc())
 }

@@ -3,20 +3,32 @@
 //! Bodies are camelCase JSON. Create is POST to the collection (201, `Location`), change is PATCH (JSON merge patch)
 //! with `If-Match`, lists are `{"items":[…],"nextPageToken"}`.
 
+mod actions;
+mod admin_keys;
+mod audit_log;
 mod body;
 mod channels;
+mod connections;
 mod dead_letters;
 mod etag;
+mod fit;
+mod idempotency;
 mod keys;
 mod list;
 mod namespaces;
+mod nodes;
 mod projects;
 mod redrive;
+mod revocations;
+mod rights;
+mod rotation;
 mod schemas;
 mod signing_keys;
+mod usage;
 
 use std::sync::Arc;
 
+pub(crate) use idempotency::layer as idempotency_layer;
 use nuncio_model::ProjectName;
 use nuncio_store::Project;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,7 +39,7 @@ use crate::error::ApiError;
 
 /// Every address below `/admin/v1`.
 pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new()
+    let mut router = OpenApiRouter::new()
         .merge(projects::router())
         .merge(namespaces::router())
         .merge(channels::router())
@@ -35,6 +47,14 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(signing_keys::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
+        .merge(connections::router())
+        .merge(nodes::router())
+        .merge(usage::router())
+        .merge(revocations::router())
+        .merge(admin_keys::router())
+        .merge(audit_log::router());
+    idempotency::describe(router.get_openapi_mut());
+    router
 }
 
 /// The project that a path names, as it is now: what was just changed through another node is seen. One that the key is

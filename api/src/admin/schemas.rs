@@ -101,3 +101,15 @@ pub(crate) struct Rights {
     #[schema(required = false)]
     consume: Vec<String>,
 }
+
+/// What an admin key may do.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase", as = AdminRole)]
+pub(crate) enum AdminRole {
+    /// Look.
+    Viewer,
+    /// Also change.
+    Admin,
+    /// Also delete projects and, where the key is for all projects, manage admin keys.
+    Owner,
+}

@@ -69,6 +69,7 @@ pub(super) async fn read(app: &App, token: &str) -> Result<Identity, ApiError> {
         subject: Some(claims.sub),
         rights,
         expires_at: time(claims.exp),
+        address: None,
         proof: Proof::Token(TokenProof {
             kid: key.kid.clone(),
             jti: claims.jti,

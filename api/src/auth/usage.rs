@@ -1,4 +1,4 @@
-//! When API keys were last used: noted in memory by each request, written once a minute.
+//! When keys were last used: noted in memory by each request, written once a minute.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,30 +10,58 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the notes are written.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
-/// The most keys that are noted between two writes; the use of others is noted after the next.
+/// The most keys of a kind that are noted between two writes; the use of others is noted after the next.
 const MAX_NOTED: usize = 10_000;
 
 /// The keys used since the last write, each with the time of its last use.
 #[derive(Debug, Default)]
-pub struct Usage(Mutex<HashMap<i64, DateTime<Utc>>>);
+pub struct Usage {
+    api_keys: Notes,
+    admin_keys: Notes,
+}
 
-impl Usage {
-    /// Notes that this key is used.
-    pub(super) fn note(&self, key: i64, now: DateTime<Utc>) {
+#[derive(Debug, Default)]
+struct Notes(Mutex<HashMap<i64, DateTime<Utc>>>);
+
+impl Notes {
+    fn note(&self, key: i64, now: DateTime<Utc>) {
         let mut noted = self.0.lock();
         if noted.len() < MAX_NOTED || noted.contains_key(&key) {
             noted.insert(key, now);
         }
     }
 
+    fn take(&self) -> Vec<(i64, DateTime<Utc>)> {
+        std::mem::take(&mut *self.0.lock()).into_iter().collect()
+    }
+}
+
+impl Usage {
+    /// Notes that this API key is used.
+    pub(super) fn note(&self, key: i64, now: DateTime<Utc>) {
+        self.api_keys.note(key, now);
+    }
+
+    /// Notes that this admin key is used.
+    pub(super) fn note_admin(&self, key: i64, now: DateTime<Utc>) {
+        self.admin_keys.note(key, now);
+    }
+
     /// Writes the notes once a minute, and for a last time when told to stop.
     pub async fn keep(&self, store: &Store, stop: CancellationToken) {
         loop {
             let stopped = stop.run_until_cancelled(tokio::time::sleep(WRITE_EVERY)).await.is_none();
-            let used: Vec<_> = std::mem::take(&mut *self.0.lock()).into_iter().collect();
-            if !used.is_empty()
-                && let Err(error) = store.touch_api_keys(&used).await
-            {
+            let (api_keys, admin_keys) = (self.api_keys.take(), self.admin_keys.take());
+            let written = async {
+                if !api_keys.is_empty() {
+                    store.touch_api_keys(&api_keys).await?;
+                }
+                if !admin_keys.is_empty() {
+                    store.touch_admin_keys(&admin_keys).await?;
+                }
+                Ok::<(), nuncio_store::Error>(())
+            };
+            if let Err(error) = written.await {
                 tracing::warn!(%error, "when keys were last used could not be written");
             }
             if stopped {

@@ -1,85 +1,63 @@
-//! What is open for long ends with the credentials that opened it.
+//! Watches over the credentials of a request that is held back, until it can be answered.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio_model::rights::Proof;
-use nuncio_model::{Clock, Identity};
-use nuncio_store::{Directory, Snapshot};
+use nuncio_model::{Action, Identity, Pattern};
 use tokio::sync::watch;
 
+use super::standing::{Standing, lost};
 use crate::app::App;
+use crate::error::ApiError;
 
 /// The longest time that is slept at once; an end further away is looked at again then.
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// Watches over the credentials that a stream or connection was opened with.
-#[derive(Debug)]
-pub struct Watch {
-    identity: Arc<Identity>,
-    directory: Directory,
-    clock: Clock,
+/// Watches over the right to read some patterns.
+pub struct Watch<'a> {
+    app: &'a App,
+    standing: Standing,
+    patterns: Arc<[Pattern]>,
     changes: watch::Receiver<i64>,
+    stale: watch::Receiver<bool>,
 }
 
-/// Why credentials are no longer good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lapse {
-    /// Their time is over.
-    Expired,
-    /// The key was revoked or changed, or the project or signing key behind a token is gone.
-    Revoked,
-}
-
-/// Why the credentials are no longer good, if they are not: for whoever is told when to look.
-pub fn lapsed(app: &App, identity: &Identity) -> Option<Lapse> {
-    if identity.expires_at.is_some_and(|end| end <= app.clock.now()) {
-        return Some(Lapse::Expired);
-    }
-    (!is_in_force(&app.directory.snapshot(), identity)).then_some(Lapse::Revoked)
-}
-
-impl Watch {
+impl<'a> Watch<'a> {
     /// Begins to watch.
-    pub fn over(app: &App, identity: Arc<Identity>) -> Self {
-        let mut changes = app.directory.changes();
-        // They may have been revoked since they were checked.
-        changes.mark_changed();
-        Self { identity, directory: app.directory.clone(), clock: app.clock.clone(), changes }
+    pub fn over(app: &'a App, identity: Arc<Identity>, patterns: Arc<[Pattern]>) -> Self {
+        let (changes, stale) = (app.directory.changes(), app.directory.freshness().changes());
+        Self { app, standing: Standing::new(identity), patterns, changes, stale }
     }
 
-    /// Waits until they are no longer good: at once when they expire, and within the second in which this node learns
-    /// of it when they are revoked. It may be dropped while it waits, and asked again.
-    pub async fn lapse(&mut self) -> Lapse {
+    /// Waits until the patterns may no longer be read: at once when the credentials expire, and within the second in
+    /// which this node learns of it when something was revoked. It may be dropped while it waits, and asked again.
+    pub async fn lapse(&mut self) -> ApiError {
         loop {
-            let left =
-                self.identity.expires_at.map(|end| (end - self.clock.now()).to_std().unwrap_or_default());
-            if left == Some(Duration::ZERO) {
-                return Lapse::Expired;
+            if let Err(error) = self.look() {
+                return error;
             }
+            let end = self.standing.identity().expires_at;
+            let left = end.map(|end| (end - self.app.clock.now()).to_std().unwrap_or_default());
             tokio::select! {
-                biased;
-                Ok(()) = self.changes.changed() => {
-                    if !is_in_force(&self.directory.snapshot(), &self.identity) {
-                        return Lapse::Revoked;
-                    }
-                }
+                // Without changes there is only the end to wait for.
+                changed = self.changes.changed() => if changed.is_err() { std::future::pending().await },
                 () = tokio::time::sleep(left.map_or(LONG, |left| left.min(LONG))) => {}
             }
         }
     }
-}
 
-/// Whether the identity is still what its credentials stand for.
-fn is_in_force(snapshot: &Snapshot, identity: &Identity) -> bool {
-    match &identity.proof {
-        Proof::ApiKey(prefix) => snapshot.api_key_of_prefix(prefix).is_some_and(|(key, project)| {
-            project.id == identity.project
-                && key.rights == identity.rights
-                && key.expires_at == identity.expires_at
-        }),
-        Proof::Token(token) => snapshot
-            .project_by_id(identity.project)
-            .is_some_and(|project| project.signing_keys.iter().any(|key| key.kid == token.kid)),
+    /// Waits until it is known that the patterns may be read now: usually it is.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` or `FORBIDDEN`, where they may not.
+    pub async fn confirm(&mut self) -> Result<(), ApiError> {
+        while self.app.is_paused() && self.stale.changed().await.is_ok() {}
+        self.look()
+    }
+
+    fn look(&mut self) -> Result<(), ApiError> {
+        self.standing.look(self.app)?;
+        let needs = self.patterns.iter().map(|pattern| (Action::Subscribe, pattern));
+        lost(self.standing.identity(), needs).map_or(Ok(()), Err)
     }
 }

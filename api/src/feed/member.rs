@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nuncio_model::{Code, Cursor};
+use nuncio_model::{Code, Cursor, Pattern};
 
 use super::Feeds;
 use super::error::{FeedError, Lost};
@@ -41,6 +41,11 @@ impl Member {
     pub fn cursor(&self) -> Cursor {
         let Place { epoch, position, .. } = self.place;
         Cursor { project: self.seat.stream().project(), epoch, position }
+    }
+
+    /// What it reads.
+    pub fn patterns(&self) -> &[Pattern] {
+        self.seat.group().patterns()
     }
 
     /// Gives what is in memory to `sink`, oldest first, until that says that it has enough.

@@ -5,6 +5,7 @@
 
 mod accept;
 mod answer;
+mod asker;
 mod body;
 mod completion;
 mod error;
@@ -16,6 +17,7 @@ mod lexer;
 mod once;
 mod operations;
 mod positions;
+mod renewal;
 mod request;
 mod response;
 mod schema;

@@ -102,13 +102,14 @@ mod tests {
     struct Kit {
         bell: Arc<Bell>,
         timing: Timing,
-        _settings: watch::Sender<i64>,
+        _settings: (watch::Sender<i64>, watch::Sender<bool>),
     }
 
     impl Kit {
         fn new(keep_alive: Duration, patience: Duration) -> Self {
-            let (settings, bell) = (watch::Sender::new(0), Arc::default());
-            let clock = Clockwork::start(&TaskTracker::new(), settings.subscribe(), CancellationToken::new());
+            let (settings, bell) = ((watch::Sender::new(0), watch::Sender::new(false)), Arc::default());
+            let (changes, stale) = (settings.0.subscribe(), settings.1.subscribe());
+            let clock = Clockwork::start(&TaskTracker::new(), changes, stale, CancellationToken::new());
             let timing = Timing::new(clock.watch(&bell), keep_alive, patience);
             Self { bell, timing, _settings: settings }
         }

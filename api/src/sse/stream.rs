@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use nuncio_model::{Cursor, Identity};
+use nuncio_model::{Action, Cursor, Pattern};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::frame;
 use crate::app::App;
-use crate::auth::{Lapse, lapsed};
+use crate::auth::Standing;
+use crate::auth::standing::{RIGHT_REVOKED, lost};
+use crate::connections::{Open, Turn};
 use crate::error::ApiError;
 use crate::feed::{FeedError, Gap, Member, Next};
 use crate::hub::{Bell, Cause, Content, Page};
@@ -30,7 +33,11 @@ const SPREAD: std::ops::Range<u64> = 500..5_000;
 /// the log at its own pace.
 pub(crate) struct Stream {
     pub(super) app: Arc<App>,
-    pub(super) identity: Arc<Identity>,
+    pub(super) standing: Standing,
+    /// Whether it was not known when this last looked who may still have what.
+    pub(super) paused: bool,
+    /// What is to be read, until there is a member who knows it.
+    pub(super) patterns: Option<Arc<[Pattern]>>,
     pub(super) bell: Arc<Bell>,
     /// What the bell rang for, kept for its memory.
     pub(super) causes: Vec<Cause>,
@@ -42,6 +49,10 @@ pub(crate) struct Stream {
     /// The last place that the client was told.
     pub(super) told: Option<Cursor>,
     pub(super) out: Out<TcpStream>,
+    /// How many events were given out since that was last noted.
+    pub(super) given: u64,
+    /// Its place among the connections of this node.
+    pub(super) open: Open,
     /// Counts among all connections for as long as the socket is open.
     pub(super) _seat: Seat,
 }
@@ -67,17 +78,32 @@ impl Future for Stream {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let stream = self.get_mut();
-        stream.bell.register(context.waker());
-        stream.heed();
-        if stream.out.has_left(context) {
-            return Poll::Ready(());
-        }
-        while ready!(stream.turn(context)).is_some() {}
-        Poll::Ready(())
+        let served = stream.serve(context);
+        stream.note();
+        served
     }
 }
 
 impl Stream {
+    fn serve(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.bell.register(context.waker());
+        self.heed();
+        self.look_around();
+        if self.out.has_left(context) {
+            return Poll::Ready(());
+        }
+        while ready!(self.turn(context)).is_some() {}
+        Poll::Ready(())
+    }
+
+    /// Notes what was given to the socket, for whoever looks at the connections.
+    fn note(&mut self) {
+        let (events, pending) = (std::mem::take(&mut self.given), self.out.pending());
+        let member = self.member.as_ref().filter(|_| pending > 0);
+        let place = member.map(|member| member.cursor().position);
+        self.open.note(Turn { events, bytes: self.out.taken(), pending, operations: 1, place });
+    }
+
     /// Looks at what the bell has rung for.
     fn heed(&mut self) {
         let mut causes = std::mem::take(&mut self.causes);
@@ -89,6 +115,7 @@ impl Stream {
                 Cause::Member(_) | Cause::Orders => {}
                 Cause::Draining => self.go_away("DRAINING"),
                 Cause::Credentials => self.check_credentials(),
+                Cause::Disconnected => self.go_away("DISCONNECTED"),
                 Cause::Time => {
                     self.check_credentials();
                     if self.timing.is_silent() {
@@ -110,6 +137,7 @@ impl Stream {
                 let joined = ready!(join.poll_unpin(context));
                 self.begin(joined);
             }
+            Step::Take if self.paused => return Poll::Pending,
             Step::Take => self.take(),
             Step::Fetch(fetch) => {
                 let fetched = ready!(fetch.poll_unpin(context));
@@ -137,21 +165,22 @@ impl Stream {
         gap.iter().for_each(|gap| frame::gap(&mut out, gap));
         self.send(out);
         self.told = Some(place);
-        self.member = Some(member);
+        (self.member, self.patterns) = (Some(member), None);
         self.step = Step::Take;
     }
 
     /// Takes the events that are there.
     fn take(&mut self) {
         // The bell may ring a little late for this, and no event may go out by then.
-        if self.identity.expires_at.is_some_and(|end| end <= self.app.clock.now()) {
-            return self.go_away(reason_of(Lapse::Expired));
+        if let Err(over) = self.standing.check_end(self.app.clock.now()) {
+            return self.go_away(over.name());
         }
         let Some(member) = &mut self.member else { return };
-        let (out, mut bytes, mut last) = (&mut self.out, 0, None);
+        let (out, given, mut bytes, mut last) = (&mut self.out, &mut self.given, 0, None);
         let next = member.take(|entry| {
             if let Content::Text(frame) = &entry.content {
                 bytes += frame.len();
+                *given += 1;
                 out.push(frame.clone());
             }
             last = Some(entry.position);
@@ -185,7 +214,7 @@ impl Stream {
     /// A sign of life; one that waits to be written already is enough.
     fn beat(&mut self) {
         // Events of other channels move a place on, and ring for nobody.
-        if matches!(self.step, Step::Wait) {
+        if matches!(self.step, Step::Wait) && !self.paused {
             self.take();
         }
         if !self.out.is_empty() || matches!(self.step, Step::End) {
@@ -199,9 +228,33 @@ impl Stream {
         self.send(out);
     }
 
+    /// Looks whether it is known who may still have what. What was not known for a while may have changed.
+    fn look_around(&mut self) {
+        let paused = self.app.is_paused();
+        if self.paused && !paused {
+            self.check_credentials();
+        }
+        self.paused = paused;
+    }
+
     fn check_credentials(&mut self) {
-        if let Some(lapse) = lapsed(&self.app, &self.identity) {
-            self.go_away(reason_of(lapse));
+        match self.standing.look(&self.app) {
+            Ok(false) => {}
+            Ok(true) => self.check_rights(),
+            Err(over) => self.go_away(over.name()),
+        }
+    }
+
+    /// The credentials stand for something else than before.
+    fn check_rights(&mut self) {
+        let identity = self.standing.identity();
+        if let Some(end) = identity.expires_at {
+            self.timing.ring_at(Instant::now() + (end - self.app.clock.now()).to_std().unwrap_or_default());
+        }
+        let of_member = self.member.as_ref().map(Member::patterns);
+        let patterns = of_member.or(self.patterns.as_deref()).unwrap_or_default();
+        if lost(identity, patterns.iter().map(|pattern| (Action::Subscribe, pattern))).is_some() {
+            self.go_away(RIGHT_REVOKED);
         }
     }
 
@@ -225,13 +278,5 @@ impl Stream {
 
     fn send(&mut self, frames: Vec<u8>) {
         self.out.push(self.framing.wrap(frames));
-    }
-}
-
-/// What a client is told that must come back with other credentials.
-fn reason_of(lapse: Lapse) -> &'static str {
-    match lapse {
-        Lapse::Expired => "TOKEN_EXPIRED",
-        Lapse::Revoked => "REVOKED",
     }
 }

@@ -120,7 +120,8 @@ async fn keys_end_and_are_revoked_and_do_not_open_the_other_api() {
     let node = Node::start().await;
     let tenant = node.tenant("shop").await;
     let expires_at = Some(node.app.clock.now() + TimeDelta::seconds(60));
-    let new = NewApiKey { label: String::new(), rights: Rights::everything(), expires_at };
+    let new =
+        NewApiKey { label: String::new(), rights: Rights::everything(), expires_at, ..NewApiKey::default() };
     let project = node.project(&tenant.name).id;
     let (key, text) = node.app.store.create_api_key(project, &new).await.expect("a key");
     node.refresh().await;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nuncio_api::ApiSettings;
-use nuncio_model::rights::RightsText;
 use nuncio_store::NewApiKey;
 use serde_json::json;
 
@@ -104,7 +103,7 @@ async fn a_connection_ends_when_its_key_is_narrowed() {
     node.until_listeners("a", 1).await;
     let (store, project) = (&node.app.store, node.project.id);
     let key = store.list_api_keys(project, 0, 1).await.expect("the keys").remove(0);
-    let narrow = NewApiKey { label: key.label, rights: RightsText::default(), expires_at: None };
+    let narrow = NewApiKey { label: key.label, ..NewApiKey::default() };
     store.update_api_key(project, key.id, None, &narrow).await.expect("changed");
     node.app.directory.refresh().await.expect("the settings");
     assert_eq!(client.close_code().await, 4403);

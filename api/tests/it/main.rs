@@ -1,7 +1,10 @@
 //! The api node against a real PostgreSQL, over real HTTP.
 
 mod admin;
+mod admin_keys;
+mod audit;
 mod channels;
+mod connections;
 mod counts;
 mod credentials;
 mod filters;
@@ -14,7 +17,11 @@ mod graphql_multipart;
 mod graphql_single;
 mod graphql_socket;
 mod history;
+mod idempotency;
+mod isolation;
+mod keys;
 mod node;
+mod nodes;
 mod problems;
 mod publishing;
 mod redrive;
@@ -35,3 +42,4 @@ mod sse_socket;
 mod storm;
 mod streams_kit;
 mod surface;
+mod usage;

@@ -268,7 +268,7 @@ async fn who_is_revoked_leaves_the_others_of_the_group_undisturbed() {
     let _counting = counts.begin();
     let node = Node::start().await;
     let rights = RightsText { subscribe: vec!["a.#".to_owned()], ..RightsText::default() };
-    let new = NewApiKey { label: "revoked".to_owned(), rights: rights.clone(), expires_at: None };
+    let new = NewApiKey { label: "revoked".to_owned(), rights: rights.clone(), ..NewApiKey::default() };
     let (created, secret) = node.app.store.create_api_key(node.project.id, &new).await.expect("a new key");
     node.refresh().await;
     let query = "subscription { events(channel: \"a.b\") { data } }";

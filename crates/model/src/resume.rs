@@ -53,6 +53,7 @@ mod tests {
             subject: subject.map(str::to_owned),
             rights: Rights::default(),
             expires_at: None,
+            address: None,
             proof: Proof::ApiKey(prefix.to_owned()),
         }
     }

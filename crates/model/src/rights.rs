@@ -1,5 +1,7 @@
 //! Who someone is and what they may do.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,26 @@ pub enum Action {
     Signal,
     /// See and enter presence.
     Presence,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Subscribe, Self::Publish, Self::Signal, Self::Presence];
+
+    /// The action's word, as rights are written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Publish => "publish",
+            Self::Signal => "signal",
+            Self::Presence => "presence",
+        }
+    }
+
+    /// Reads an action's word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == text)
+    }
 }
 
 /// Patterns by action. Rights only ever add up; nothing is allowed by default.
@@ -70,7 +92,18 @@ impl Rights {
         self.denied.push((action, pattern));
     }
 
-    /// The rights as they are written.
+    /// What has been taken away, in the order in which it was.
+    pub fn denied(&self) -> &[(Action, Pattern)] {
+        &self.denied
+    }
+
+    /// The same rights as they were granted, with this and nothing else taken away.
+    #[must_use]
+    pub fn denying(&self, denied: Vec<(Action, Pattern)>) -> Self {
+        Self { denied, ..self.clone() }
+    }
+
+    /// The rights as they were granted, in writing.
     pub fn to_text(&self) -> RightsText {
         let write = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect();
         RightsText {
@@ -158,6 +191,8 @@ pub struct Identity {
     pub rights: Rights,
     /// When this ends.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Where it is used from, for a key that may be used from some networks alone.
+    pub address: Option<IpAddr>,
     /// What proved it.
     pub proof: Proof,
 }

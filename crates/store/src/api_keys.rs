@@ -1,16 +1,20 @@
 //! API keys: made, changed and revoked by administrators, and told apart by their hashes.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
+use ipnet::IpNet;
 use nuncio_model::rights::RightsText;
 use nuncio_model::{ProjectId, Rights, Secret};
 use sqlx::FromRow;
+use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use crate::keys::{make_key, prefix_of};
-use crate::{Error, Result, Store, crypto};
+use crate::{Error, Result, Rotation, Store, crypto};
 
 /// An API key to be made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NewApiKey {
     /// What it is for.
     pub label: String,
@@ -18,6 +22,8 @@ pub struct NewApiKey {
     pub rights: RightsText,
     /// When it ends.
     pub expires_at: Option<DateTime<Utc>>,
+    /// The networks that it may be used from; with none, from everywhere.
+    pub allowed_networks: Vec<IpNet>,
 }
 
 /// An API key, without its secret.
@@ -35,6 +41,10 @@ pub struct ApiKey {
     pub rights_text: RightsText,
     /// What it may do.
     pub rights: Rights,
+    /// The networks that it may be used from; with none, from everywhere.
+    pub allowed_networks: Vec<IpNet>,
+    /// The number of the key that it takes the place of.
+    pub rotated_from: Option<i64>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it ends.
@@ -49,9 +59,15 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// Whether this is the text of the key; takes the same time whatever differs.
-    pub(crate) fn is(&self, text: &str) -> bool {
-        crypto::same(&crypto::hash(text), &self.hash)
+    /// What is compared with the hash of a text.
+    pub(crate) fn hash(&self) -> &[u8] {
+        &self.hash
+    }
+
+    /// Whether it may be used from this address.
+    pub fn allows_from(&self, address: IpAddr) -> bool {
+        let networks = &self.allowed_networks;
+        networks.is_empty() || networks.iter().any(|network| network.contains(&address))
     }
 }
 
@@ -63,6 +79,8 @@ struct RawApiKey {
     hash: Vec<u8>,
     label: String,
     rights: Json<RightsText>,
+    allowed_networks: Vec<String>,
+    rotated_from: Option<i64>,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
@@ -76,6 +94,10 @@ impl TryFrom<RawApiKey> for ApiKey {
     fn try_from(raw: RawApiKey) -> Result<Self> {
         let rights = Rights::parse(&raw.rights.0)
             .map_err(|error| Error::Unreadable(format!("the rights of key {}: {error}", raw.prefix)))?;
+        let networks: Result<Vec<IpNet>, _> = raw.allowed_networks.iter().map(|text| text.parse()).collect();
+        // One that cannot be read must not turn into none, which would be all.
+        let allowed_networks = networks
+            .map_err(|_| Error::Unreadable(format!("the networks of key {} cannot be read", raw.prefix)))?;
         Ok(Self {
             id: raw.id,
             project: ProjectId(raw.project_id),
@@ -83,6 +105,8 @@ impl TryFrom<RawApiKey> for ApiKey {
             label: raw.label,
             rights_text: raw.rights.0,
             rights,
+            allowed_networks,
+            rotated_from: raw.rotated_from,
             created_at: raw.created_at,
             expires_at: raw.expires_at,
             revoked_at: raw.revoked_at,
@@ -95,14 +119,15 @@ impl TryFrom<RawApiKey> for ApiKey {
 
 macro_rules! api_key_columns {
     () => {
-        " id, project_id, prefix, hash, label, rights, created_at, expires_at, revoked_at, last_used_at, version "
+        " id, project_id, prefix, hash, label, rights, allowed_networks, rotated_from, created_at, expires_at,
+          revoked_at, last_used_at, version "
     };
 }
 
 const CREATE_API_KEY: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
-     insert into api_keys (project_id, prefix, hash, label, rights, expires_at) values ($1, $2, $3, $4, $5, $6)
-     returning",
+     insert into api_keys (project_id, prefix, hash, label, rights, expires_at, allowed_networks, rotated_from)
+     values ($1, $2, $3, $4, $5, $6, $7, $8) returning",
     api_key_columns!()
 );
 
@@ -117,16 +142,23 @@ const LIST_API_KEYS: &str = concat!(
 const ONE_API_KEY: &str =
     concat!("select", api_key_columns!(), "from api_keys where project_id = $1 and id = $2");
 
+const LOCKED_API_KEY: &str =
+    concat!("select", api_key_columns!(), "from api_keys where project_id = $1 and id = $2 for update");
+
+const END_API_KEY: &str = "
+    update api_keys set expires_at = $3, version = version + 1 where project_id = $1 and id = $2";
+
 const UPDATE_API_KEY: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
-     update api_keys set label = $4, rights = $5, expires_at = $6, version = version + 1
+     update api_keys set label = $4, rights = $5, expires_at = $6, allowed_networks = $7, version = version + 1
      where project_id = $1 and id = $2 and ($3::bigint is null or version = $3) returning",
     api_key_columns!()
 );
 
 const REVOKE_API_KEY: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
-     update api_keys set revoked_at = coalesce(revoked_at, now()), version = version + 1
+     update api_keys set revoked_at = coalesce(revoked_at, now()),
+         version = version + case when revoked_at is null then 1 else 0 end
      where project_id = $1 and id = $2 returning",
     api_key_columns!()
 );
@@ -141,19 +173,43 @@ impl Store {
     /// # Errors
     /// Where the database refuses; nothing is stored then.
     pub async fn create_api_key(&self, project: ProjectId, new: &NewApiKey) -> Result<(ApiKey, Secret)> {
-        let text = make_key("nk_");
         let mut change = self.change().await?;
-        let raw: RawApiKey = sqlx::query_as(CREATE_API_KEY)
+        let made = insert(&mut change, project, new, None).await?;
+        change.commit().await?;
+        Ok(made)
+    }
+
+    /// Makes a key that takes this one's place, with the same label, rights and networks; this one goes on for as long as
+    /// `rotation` says, and no longer than it would have.
+    ///
+    /// # Errors
+    /// `NotFound` where the project has no such key; `Refused` where it has been revoked or has ended.
+    pub async fn rotate_api_key(
+        &self,
+        project: ProjectId,
+        id: i64,
+        rotation: &Rotation,
+    ) -> Result<(ApiKey, Secret)> {
+        let mut change = self.change().await?;
+        let query = sqlx::query_as(LOCKED_API_KEY).bind(project.0).bind(id);
+        let old: Option<RawApiKey> = query.fetch_optional(&mut *change).await?;
+        let old: ApiKey = old.ok_or(Error::NotFound("the key"))?.try_into()?;
+        rotation.check(old.revoked_at, old.expires_at)?;
+        let settings = NewApiKey {
+            label: old.label,
+            rights: old.rights_text,
+            expires_at: rotation.end_of_new(old.expires_at),
+            allowed_networks: old.allowed_networks,
+        };
+        let made = insert(&mut change, project, &settings, Some(id)).await?;
+        sqlx::query(END_API_KEY)
             .bind(project.0)
-            .bind(prefix_of(&text))
-            .bind(crypto::hash(&text))
-            .bind(&new.label)
-            .bind(Json(&new.rights))
-            .bind(new.expires_at)
-            .fetch_one(&mut *change)
+            .bind(id)
+            .bind(rotation.end_of_old(old.expires_at))
+            .execute(&mut *change)
             .await?;
         change.commit().await?;
-        Ok((raw.try_into()?, Secret::new(text)))
+        Ok(made)
     }
 
     /// The project's API keys after this number, revoked ones included.
@@ -200,6 +256,7 @@ impl Store {
             .bind(&new.label)
             .bind(Json(&new.rights))
             .bind(new.expires_at)
+            .bind(texts(&new.allowed_networks))
             .fetch_optional(&mut *change)
             .await?;
         change.commit().await?;
@@ -227,4 +284,29 @@ impl Store {
         sqlx::query(TOUCH_API_KEYS).bind(ids).bind(times).execute(&self.append).await?;
         Ok(())
     }
+}
+
+fn texts(networks: &[IpNet]) -> Vec<String> {
+    networks.iter().map(IpNet::to_string).collect()
+}
+
+async fn insert(
+    change: &mut PgConnection,
+    project: ProjectId,
+    new: &NewApiKey,
+    rotated_from: Option<i64>,
+) -> Result<(ApiKey, Secret)> {
+    let text = make_key("nk_");
+    let raw: RawApiKey = sqlx::query_as(CREATE_API_KEY)
+        .bind(project.0)
+        .bind(prefix_of(&text))
+        .bind(crypto::hash(&text))
+        .bind(&new.label)
+        .bind(Json(&new.rights))
+        .bind(new.expires_at)
+        .bind(texts(&new.allowed_networks))
+        .bind(rotated_from)
+        .fetch_one(change)
+        .await?;
+    Ok((raw.try_into()?, Secret::new(text)))
 }

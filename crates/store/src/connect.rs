@@ -112,6 +112,18 @@ impl Store {
         Ok(store)
     }
 
+    /// The same database by a connection of its own, which is made when it is needed: for what must not wait until
+    /// others are done with theirs.
+    pub(crate) fn aside(&self) -> Self {
+        let options = self.read.connect_options().as_ref().clone();
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Self { append: pool.clone(), read: pool, ..self.clone() }
+    }
+
     /// Asks the server for an answer.
     ///
     /// # Errors

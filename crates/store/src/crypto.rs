@@ -13,7 +13,12 @@ pub struct SecretKey([u8; 32]);
 impl SecretKey {
     /// Derives the key from the configured text, which should hold at least 32 random characters.
     pub fn derive(text: &Secret) -> Self {
-        Self(blake3::derive_key("nuncio 2026-11 secrets at rest", text.expose().as_bytes()))
+        Self::derive_for("nuncio 2026-11 secrets at rest", text)
+    }
+
+    /// Derives a key for one purpose, whose name no other purpose has.
+    pub(crate) fn derive_for(purpose: &str, text: &Secret) -> Self {
+        Self(blake3::derive_key(purpose, text.expose().as_bytes()))
     }
 
     /// Encrypts; the result begins with the nonce. `owner` ties it to its row: it cannot be read back for another.

@@ -6,15 +6,26 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use nuncio_model::{Channel, NamespaceSettings, ProjectId, ProjectName, Rules, Secret};
-use tokio::sync::watch;
+use nuncio_model::{Channel, NamespaceSettings, ProjectId, ProjectName, Revocations, Rules, Secret};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::edition::{Edition, editions};
+use crate::freshness::Freshness;
 use crate::keys::prefix_of;
-use crate::{AdminKey, ApiKey, Result, Store};
+use crate::{AdminKey, ApiKey, Error, Result, Store, crypto};
 
 /// How often a node looks whether something was changed.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
+/// How long a look may take, and how long it may wait for others. Two that hang still leave the time for a third before
+/// the node counts as cut off.
+const LOOK_WITHIN: Duration = Duration::from_millis(1_200);
+/// How long all settings may take to be read.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a text is compared with that begins like no key.
+const NO_HASH: [u8; 32] = [0; 32];
 
 /// A project with its settings.
 #[derive(Clone, Debug)]
@@ -71,6 +82,8 @@ pub struct Snapshot {
     by_audience: HashMap<String, ProjectId>,
     api_keys: HashMap<String, ApiKey>,
     admin_keys: HashMap<String, AdminKey>,
+    revocations: HashMap<ProjectId, Revocations>,
+    editions: HashMap<ProjectId, Edition>,
 }
 
 impl Snapshot {
@@ -99,7 +112,7 @@ impl Snapshot {
 
     /// The API key that this is the text of, unless it was revoked. Whether it has ended is for the caller's clock.
     pub fn api_key(&self, text: &str) -> Option<(&ApiKey, &Arc<Project>)> {
-        let key = self.api_keys.get(prefix_of(text)?).filter(|key| key.is(text))?;
+        let key = known(text, &self.api_keys, ApiKey::hash)?;
         Some((key, self.projects.get(&key.project)?))
     }
 
@@ -109,18 +122,39 @@ impl Snapshot {
         Some((key, self.projects.get(&key.project)?))
     }
 
+    /// What the project has revoked of tokens, if anything.
+    pub fn revocations(&self, project: ProjectId) -> Option<&Revocations> {
+        self.revocations.get(&project)
+    }
+
+    /// What the project's credentials are judged by, all of it: while this is the same, so is every judgement that does
+    /// not depend on the time. None where there is no such project.
+    pub fn edition(&self, project: ProjectId) -> Option<Edition> {
+        self.editions.get(&project).copied()
+    }
+
     /// The admin key that this is the text of, unless it was revoked. Whether it has ended is for the caller's clock.
     pub fn admin_key(&self, text: &str) -> Option<&AdminKey> {
-        self.admin_keys.get(prefix_of(text)?).filter(|key| key.is(text))
+        known(text, &self.admin_keys, AdminKey::hash)
     }
+}
+
+/// The key that this is the text of. One whose beginning nobody has costs the same as one whose end is wrong.
+fn known<'a, K>(text: &str, keys: &'a HashMap<String, K>, hash: fn(&K) -> &[u8]) -> Option<&'a K> {
+    let key = keys.get(prefix_of(text)?);
+    let is_right = crypto::same(&crypto::hash(text), key.map_or(&NO_HASH, hash));
+    key.filter(|_| is_right)
 }
 
 /// A node's copy of the settings, at most about a second old. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Directory {
-    store: Store,
+    /// A connection of its own: whatever others do with theirs, it is known in time what is in force. One refresh after
+    /// the other, so that none puts what it read before another over what that one has read.
+    store: Arc<Mutex<Store>>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     changes: watch::Sender<i64>,
+    freshness: Freshness,
 }
 
 impl Directory {
@@ -129,7 +163,9 @@ impl Directory {
     /// # Errors
     /// Where the database cannot be asked.
     pub async fn load(store: Store) -> Result<Self> {
-        let directory = Self { store, snapshot: Arc::default(), changes: watch::Sender::default() };
+        let store = Arc::new(Mutex::new(store.aside()));
+        let (changes, freshness) = (watch::Sender::default(), Freshness::default());
+        let directory = Self { store, snapshot: Arc::default(), changes, freshness };
         directory.refresh().await?;
         Ok(directory)
     }
@@ -144,30 +180,65 @@ impl Directory {
         self.changes.subscribe()
     }
 
+    /// Whether the settings are known to be those in force.
+    pub fn freshness(&self) -> &Freshness {
+        &self.freshness
+    }
+
     /// Reads the settings anew where they were changed.
     ///
     /// # Errors
-    /// Where the database cannot be asked; the settings known before stay.
+    /// Where the database cannot be asked, or not in time; the settings known before stay.
     pub async fn refresh(&self) -> Result<()> {
-        let version =
-            sqlx::query_scalar("select version from settings_version").fetch_one(&self.store.append).await?;
+        let mut store = timeout(LOOK_WITHIN, self.store.lock()).await.map_err(late)?;
+        let mut looked = self.look(&store).await;
+        if looked.as_ref().is_err_and(Error::is_unavailable) {
+            // Whatever the connection waits for, a new one does not.
+            *store = store.aside();
+            looked = self.look(&store).await;
+        }
+        looked
+    }
+
+    async fn look(&self, store: &Store) -> Result<()> {
+        let began = Instant::now();
+        let version = sqlx::query_scalar("select version from settings_version").fetch_one(&store.append);
+        let version = timeout(LOOK_WITHIN, version).await.map_err(late)??;
         if version != self.snapshot.load().version {
             // What is changed while this reads raises the version again, and is read the next time.
             let before = self.snapshot.load_full();
-            self.snapshot.store(Arc::new(read(&self.store, version, &before).await?));
+            let snapshot = timeout(READ_WITHIN, read(store, version, &before)).await.map_err(late)??;
+            self.snapshot.store(Arc::new(snapshot));
             self.changes.send_replace(version);
         }
+        self.freshness.confirm(began);
         Ok(())
     }
 
     /// Keeps the settings up to date until told to stop.
     pub async fn run(self, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(REFRESH_EVERY)).await.is_some() {
-            if let Err(error) = self.refresh().await {
-                tracing::warn!(%error, "the settings could not be refreshed; those known before stay in force");
+        let keep = async {
+            loop {
+                tokio::time::sleep(REFRESH_EVERY).await;
+                if let Err(error) = self.refresh().await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(
+                        error,
+                        "the settings could not be refreshed; those known before stay in force"
+                    );
+                }
             }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = keep => {}
+            () = self.freshness.watch() => {}
         }
     }
+}
+
+fn late(_: tokio::time::error::Elapsed) -> Error {
+    Error::Unavailable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))
 }
 
 /// Reads all settings. What was compiled for the snapshot before is kept where it was not changed.
@@ -202,12 +273,21 @@ async fn read(store: &Store, version: i64, before: &Snapshot) -> Result<Snapshot
             project.signing_keys.push(SigningKey { kid, algorithm, secret });
         }
     }
+    let api_keys = store.live_api_keys().await?;
+    let mut revocations: HashMap<ProjectId, Revocations> = HashMap::new();
+    let live = store.live_revocations().await?;
+    let editions = editions(projects.values(), &api_keys, &live);
+    for revocation in live {
+        revocations.entry(revocation.project).or_default().add(revocation.revoked, revocation.expires_at);
+    }
     let by_prefix = |key: ApiKey| (key.prefix.clone(), key);
     Ok(Snapshot {
         version,
+        revocations,
+        editions,
         by_name: projects.values().map(|project| (project.name.clone(), project.id)).collect(),
         by_audience: projects.values().filter_map(|p| Some((p.audience.clone()?, p.id))).collect(),
-        api_keys: store.live_api_keys().await?.into_iter().map(by_prefix).collect(),
+        api_keys: api_keys.into_iter().map(by_prefix).collect(),
         admin_keys: store.live_admin_keys().await?.into_iter().map(|key| (key.prefix.clone(), key)).collect(),
         projects: projects.into_iter().map(|(id, project)| (id, Arc::new(project))).collect(),
     })

@@ -16,6 +16,9 @@ pub enum Error {
     /// The thing was changed by somebody else since it was read.
     #[error("{0} was changed in the meantime")]
     Changed(&'static str),
+    /// It is in a state that does not allow this.
+    #[error("{0}")]
+    Refused(&'static str),
     /// A stored value cannot be read, or a secret cannot be encrypted or decrypted.
     #[error("{0}")]
     Unreadable(String),

@@ -160,6 +160,8 @@ const EXPIRE: &str =
 
 const FORGET: &str = "delete from stream_holders where seen_at <= now() - make_interval(secs => $1)";
 
+const PASS_ON: &str = "update reservations set owner = $3 where key = $2 and project_id = $1";
+
 impl Store {
     /// Makes a reservation; whether there was room for it. It waits 60 seconds for its stream.
     ///
@@ -229,6 +231,15 @@ impl Store {
     pub async fn stop_operation(&self, project: ProjectId, ticket: Ticket<'_>, id: &str) -> Result<bool> {
         let query = sqlx::query_scalar(STOP).bind(project.0).bind(ticket.key.0).bind(owner(ticket));
         Ok(query.bind(WAIT.as_secs_f64()).bind(id.as_bytes()).fetch_one(&self.append).await?)
+    }
+
+    /// Gives a reservation another owner: its client has other credentials from now on. Whether there is such a one.
+    ///
+    /// # Errors
+    /// `Unavailable` leaves it unknown whose it is.
+    pub async fn pass_on_stream(&self, project: ProjectId, to: Ticket<'_>) -> Result<bool> {
+        let query = sqlx::query(PASS_ON).bind(project.0).bind(to.key.0).bind(owner(to));
+        Ok(query.execute(&self.append).await?.rows_affected() > 0)
     }
 
     /// Takes what is to be done on the streams of this holder, in the order in which it was asked for. Each order is

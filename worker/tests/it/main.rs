@@ -6,3 +6,4 @@ mod first_second;
 mod poison;
 mod stage;
 mod unreadable;
+mod usage;

@@ -12,5 +12,5 @@ mod shape;
 
 pub(super) use documents::Documents;
 pub(super) use execution::Source;
-pub(super) use plan::{Plan, Receipt, Shared, plan};
+pub(super) use plan::{Plan, Receipt, Shared, Solo, plan};
 pub(super) use shape::{Shape, operation};

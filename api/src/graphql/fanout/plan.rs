@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use async_graphql::parser::types::OperationType;
 use async_graphql::{ID, Response, ScalarType, Value, Variables};
 use futures_util::{FutureExt, StreamExt};
 use nuncio_model::{Identity, Pattern, ResumeKey};
 
+use super::super::asker::Asker;
 use super::super::error;
 use super::super::http::Endpoint;
 use super::super::request::{self, Incoming};
@@ -21,7 +23,18 @@ pub(in crate::graphql) enum Plan {
     /// Once for all who ask for the same.
     Shared(Shared),
     /// For this subscriber alone.
-    Alone(Box<async_graphql::Request>, GapSlot),
+    Alone(Box<Solo>),
+}
+
+/// An operation that nobody shares.
+pub(in crate::graphql) struct Solo {
+    pub(in crate::graphql) request: async_graphql::Request,
+    /// A gap that the next response tells.
+    pub(in crate::graphql) gap: GapSlot,
+    /// Whoever is asking.
+    pub(in crate::graphql) asker: Arc<Asker>,
+    /// Whether it goes on until it is stopped.
+    pub(in crate::graphql) is_subscription: bool,
 }
 
 /// A subscription that is executed with others.
@@ -76,16 +89,17 @@ fn plan_any(
         }
     }
     let (document, name) = (incoming.query.clone(), name.map(str::to_owned));
-    let (gap, slot) = (request.gap.clone(), AskedSlot::default());
+    let (gap, asker, slot) = (request.gap.clone(), request.asker.clone(), AskedSlot::default());
     let mut prepared = incoming.prepare(&endpoint.app).map_err(refuse)?;
     let dissolved = prepared.parsed_query().map_or(Ok(None), dissolved).map_err(refuse)?;
     if let Some(document) = dissolved {
         prepared.set_parsed_query(document);
     }
-    request::kind(&mut prepared, &endpoint.documents.positions).map_err(refuse)?;
+    let kind = request::kind(&mut prepared, &endpoint.documents.positions).map_err(refuse)?;
     let shape = prepared.parsed_query().ok().and_then(|document| Shape::of(document, name.as_deref()));
     let Some(shape) = shape else {
-        return Ok(Plan::Alone(Box::new(prepared.data(request)), gap));
+        let (request, is_subscription) = (prepared.data(request), kind == Some(OperationType::Subscription));
+        return Ok(Plan::Alone(Box::new(Solo { request, gap, asker, is_subscription })));
     };
     // The library validates the document and the values; the field itself only notes what it was asked.
     let prepared = prepared.data(request).data(slot.clone());

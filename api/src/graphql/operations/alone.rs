@@ -5,14 +5,18 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use async_graphql::{Request, Response};
+use async_graphql::Response;
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{BoxStream, SelectAll, once};
 
+use nuncio_model::Identity;
+
+use super::super::asker::Asker;
 use super::super::completion::Completion;
-use super::super::fanout::Documents;
+use super::super::fanout::{Documents, Solo};
 use super::super::schema::{GapSlot, Schema};
+use super::Ended;
 
 /// What an operation gave.
 pub(in crate::graphql) enum Output {
@@ -29,8 +33,18 @@ pub(in crate::graphql) enum Output {
 /// They are polled in turn: one that always has more is put behind the others each time it gave something.
 #[derive(Default)]
 pub(in crate::graphql) struct Alone {
+    /// Those that are answered once.
+    answers: SelectAll<BoxStream<'static, Output>>,
+    /// Those that go on until they are stopped.
     streams: SelectAll<BoxStream<'static, Output>>,
-    handles: HashMap<Arc<str>, AbortHandle>,
+    running: HashMap<Arc<str>, Running>,
+    /// How many events were given out since this was last asked.
+    given: u64,
+}
+
+struct Running {
+    stop: AbortHandle,
+    asker: Arc<Asker>,
 }
 
 impl Alone {
@@ -39,13 +53,13 @@ impl Alone {
         &mut self,
         id: &str,
         (schema, documents): (&Schema, &Arc<Documents>),
-        request: Request,
-        gap: GapSlot,
+        operation: Solo,
     ) {
+        let Solo { request, gap, asker, is_subscription } = operation;
         let id: Arc<str> = id.into();
         let completion = Completion::of(&request, documents);
-        let (handle, registration) = AbortHandle::new_pair();
-        self.handles.insert(id.clone(), handle);
+        let (stop, registration) = AbortHandle::new_pair();
+        self.running.insert(id.clone(), Running { stop, asker });
         let done = once({
             let id = id.clone();
             async move { Output::Done(id) }
@@ -57,21 +71,61 @@ impl Alone {
                     Output::Response(id.clone(), Box::new(response), gap.clone())
                 })
             });
-        self.streams.push(Abortable::new(responses.chain(done), registration).boxed());
+        let outputs = Abortable::new(responses.chain(done), registration).boxed();
+        if is_subscription { self.streams.push(outputs) } else { self.answers.push(outputs) }
     }
 
     /// Stops an operation: nothing more comes of it.
     pub(in crate::graphql) fn stop(&mut self, id: &str) {
-        if let Some(handle) = self.handles.remove(id) {
-            handle.abort();
+        if let Some(running) = self.running.remove(id) {
+            running.stop.abort();
         }
     }
 
-    /// What comes next, once it is there.
-    pub(in crate::graphql) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Output> {
+    /// How many there are.
+    pub(in crate::graphql) fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many events were given out since this was last asked.
+    pub(in crate::graphql) fn given(&mut self) -> u64 {
+        std::mem::take(&mut self.given)
+    }
+
+    fn count_event(&mut self, output: &Output) {
+        // What goes on is a subscription, and each of its responses an event.
+        if let Output::Response(_, response, _) = output
+            && response.errors.is_empty()
+        {
+            self.given += 1;
+        }
+    }
+
+    /// From now on they are executed for somebody with other rights. Those that have lost theirs are stopped, and given
+    /// out with why.
+    pub(in crate::graphql) fn change(&mut self, identity: &Arc<Identity>) -> Vec<Ended> {
+        let lost = self.running.iter().filter_map(|(id, running)| {
+            running.asker.change(identity).map(|error| Ended { id: (&**id).into(), error })
+        });
+        let lost: Vec<_> = lost.collect();
+        lost.iter().for_each(|ended| self.stop(&ended.id));
+        lost
+    }
+
+    /// What comes next, once it is there. While `paused`, those that go on wait.
+    pub(in crate::graphql) fn poll_next(&mut self, context: &mut Context<'_>, paused: bool) -> Poll<Output> {
+        // Where nothing runs, nothing is ready.
+        if let Poll::Ready(Some(output)) = self.answers.poll_next_unpin(context) {
+            return Poll::Ready(output);
+        }
+        if paused {
+            return Poll::Pending;
+        }
         match self.streams.poll_next_unpin(context) {
-            Poll::Ready(Some(output)) => Poll::Ready(output),
-            // Nothing runs.
+            Poll::Ready(Some(output)) => {
+                self.count_event(&output);
+                Poll::Ready(output)
+            }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
@@ -82,7 +136,7 @@ mod tests {
     use std::collections::HashSet;
     use std::future::poll_fn;
 
-    use async_graphql::{EmptyMutation, Object, Schema as AnySchema, Subscription};
+    use async_graphql::{EmptyMutation, Object, Request, Schema as AnySchema, Subscription};
     use futures_util::{FutureExt, Stream, stream};
 
     use super::*;
@@ -121,13 +175,33 @@ mod tests {
     async fn a_stopped_operation_gives_nothing_more() {
         let mut alone = Alone::default();
         let (schema, documents) = (super::super::super::schema::build(), Arc::default());
-        alone.start("1", (&schema, &documents), Request::new("{ __typename }"), GapSlot::default());
-        alone.stop("1");
-        assert!(poll_fn(|context| alone.poll_next(context)).now_or_never().is_none());
-        alone.start("1", (&schema, &documents), Request::new("{ __typename }"), GapSlot::default());
-        assert!(
-            matches!(poll_fn(|context| alone.poll_next(context)).await, Output::Response(id, ..) if &*id == "1")
-        );
-        assert!(matches!(poll_fn(|context| alone.poll_next(context)).await, Output::Done(_)));
+        let next =
+            |alone: &mut Alone, paused| poll_fn(|context| alone.poll_next(context, paused)).now_or_never();
+        for is_subscription in [true, false] {
+            alone.start("1", (&schema, &documents), solo(is_subscription));
+            alone.stop("1");
+            assert!(next(&mut alone, false).is_none());
+            alone.start("1", (&schema, &documents), solo(is_subscription));
+            // What goes on waits for as long as nothing is to be delivered; answers do not.
+            assert_eq!(next(&mut alone, is_subscription).is_none(), is_subscription);
+            if is_subscription {
+                assert!(matches!(next(&mut alone, false), Some(Output::Response(id, ..)) if &*id == "1"));
+            }
+            assert!(matches!(next(&mut alone, false), Some(Output::Done(_))));
+        }
+    }
+
+    fn solo(is_subscription: bool) -> Solo {
+        let (request, gap) = (Request::new("{ __typename }"), GapSlot::default());
+        let asker = Arc::new(Asker::new(Arc::new(Identity {
+            project: nuncio_model::ProjectId(1),
+            project_name: nuncio_model::ProjectName::parse("demo").expect("good"),
+            subject: None,
+            rights: nuncio_model::Rights::default(),
+            expires_at: None,
+            address: None,
+            proof: nuncio_model::rights::Proof::ApiKey("nk_a".to_owned()),
+        })));
+        Solo { request, gap, asker, is_subscription }
     }
 }

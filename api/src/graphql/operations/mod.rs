@@ -4,8 +4,16 @@ mod alone;
 mod receipt;
 mod shared;
 
+use crate::error::ApiError;
+
 pub(super) use alone::{Alone, Output};
 pub(super) use shared::{FULL, Subscriptions};
+
+/// An operation that has ended with an error.
+pub(super) struct Ended {
+    pub(super) id: Box<str>,
+    pub(super) error: ApiError,
+}
 
 /// Where the operations of a connection write what they have.
 pub(super) trait Outlet {

@@ -7,13 +7,14 @@ use std::task::{Context, Poll};
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use nuncio_model::{Code, Identity};
+use nuncio_model::{Action, Code, Identity, Pattern, Position};
 
 use super::super::fanout::Shared;
 use super::super::http::Endpoint;
 use super::super::response;
-use super::Outlet;
 use super::receipt::Receipt;
+use super::{Ended, Outlet};
+use crate::auth::standing::lost;
 use crate::error::ApiError;
 use crate::feed::{FeedError, Gap, Member, Next, OnGap, Start};
 use crate::hub::{Bell, Content, Page};
@@ -41,6 +42,8 @@ pub(in crate::graphql) struct Subscriptions {
     /// Those that come back with an id.
     resuming: BTreeSet<u32>,
     waiting: FuturesUnordered<BoxFuture<'static, Result<(u32, Arrived), Aborted>>>,
+    /// How many events were given out since this was last asked.
+    given: u64,
 }
 
 struct Subscription {
@@ -50,6 +53,8 @@ struct Subscription {
     on_gap: OnGap,
     /// To be told with the next event.
     gap: Option<Box<Gap>>,
+    /// What is to be read, until there is a member who knows it.
+    patterns: Option<Arc<[Pattern]>>,
     member: Option<Member>,
     /// What the client is known to have received, where it comes back with an id.
     receipt: Option<Box<Receipt>>,
@@ -67,18 +72,12 @@ enum Arrived {
     Nothing,
 }
 
-/// A subscription that has ended with an error.
-pub(in crate::graphql) struct Ended {
-    pub(in crate::graphql) id: Box<str>,
-    pub(in crate::graphql) error: ApiError,
-}
-
 impl Subscriptions {
     /// No subscriptions; the bell rings for those that will be. Their messages end with `tail`.
     pub(in crate::graphql) fn new(bell: Arc<Bell>, tail: &'static [u8]) -> Self {
         let (numbers, all, due, resuming) =
             (HashMap::new(), HashMap::new(), VecDeque::new(), BTreeSet::new());
-        Self { bell, tail, numbers, all, next: 0, due, resuming, waiting: FuturesUnordered::new() }
+        Self { bell, tail, numbers, all, next: 0, due, resuming, waiting: FuturesUnordered::new(), given: 0 }
     }
 
     /// Starts one; its id is not in use. Its messages begin with `head`.
@@ -93,7 +92,7 @@ impl Subscriptions {
         self.next = self.next.wrapping_add(1);
         let (project, bell) = (identity.project, self.bell.clone());
         let (endpoint, on_gap) = (endpoint.clone(), shared.asked.on_gap);
-        let resume = shared.resume_key(identity);
+        let (resume, patterns) = (shared.resume_key(identity), Some(shared.asked.patterns.clone()));
         let awaited = self.wait(number, async move {
             let app = &endpoint.app;
             let join = async |start: Start| {
@@ -107,8 +106,9 @@ impl Subscriptions {
             }
         });
         let (head, awaited) = (head.into(), Some(awaited));
+        let (gap, member, receipt) = (None, None, None);
         let subscription =
-            Subscription { id: id.into(), head, on_gap, gap: None, member: None, receipt: None, awaited };
+            Subscription { id: id.into(), head, on_gap, gap, patterns, member, receipt, awaited };
         self.numbers.insert(id.into(), number);
         self.all.insert(number, Box::new(subscription));
     }
@@ -118,6 +118,21 @@ impl Subscriptions {
         if let Some(number) = self.numbers.remove(id) {
             self.remove(number);
         }
+    }
+
+    /// Stops those that may not be read with these rights, and gives them out with why.
+    pub(in crate::graphql) fn change(&mut self, identity: &Identity) -> Vec<Ended> {
+        let lost = self.all.iter().filter_map(|(number, subscription)| {
+            let needs = subscription.patterns().iter().map(|pattern| (Action::Subscribe, pattern));
+            lost(identity, needs).map(|error| (*number, error))
+        });
+        let lost: Vec<_> = lost.collect();
+        let end = |(number, error)| {
+            let subscription = self.remove(number)?;
+            self.numbers.remove(&subscription.id);
+            Some(Ended { id: subscription.id.clone(), error })
+        };
+        lost.into_iter().filter_map(end).collect()
     }
 
     /// Whether any comes back with an id.
@@ -187,12 +202,30 @@ impl Subscriptions {
         while out.pending() < FULL {
             let Some(number) = self.due.pop_front() else { return };
             let Some(subscription) = self.all.get_mut(&number) else { continue };
-            match subscription.deliver(out, self.tail) {
+            match subscription.deliver(out, self.tail, &mut self.given) {
                 Some(Next::More) => self.due.push_back(number),
                 Some(Next::Behind) => self.fetch(number),
                 Some(Next::Idle) | None => {}
             }
         }
+    }
+
+    /// How many there are.
+    pub(in crate::graphql) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// How many events were given out since this was last asked.
+    pub(in crate::graphql) fn given(&mut self) -> u64 {
+        std::mem::take(&mut self.given)
+    }
+
+    /// Where the one is that is furthest behind, of those for which something waits.
+    pub(in crate::graphql) fn slowest(&self) -> Option<Position> {
+        let due = self.due.iter().filter_map(|number| self.all.get(number));
+        let fetching = self.all.values().filter(|subscription| subscription.awaited.is_some());
+        let places = due.chain(fetching).filter_map(|subscription| subscription.member.as_ref());
+        places.map(|member| member.cursor().position).min()
     }
 
     /// Whether any has to have its turn.
@@ -253,11 +286,17 @@ impl Subscription {
     /// Begins with what there is at its place.
     fn begin(&mut self, (member, gap): (Member, Option<Gap>)) {
         self.gap = gap.map(Box::new);
-        self.member = Some(member);
+        (self.member, self.patterns) = (Some(member), None);
+    }
+
+    /// What it reads.
+    fn patterns(&self) -> &[Pattern] {
+        let of_member = self.member.as_ref().map(Member::patterns);
+        of_member.or(self.patterns.as_deref()).unwrap_or_default()
     }
 
     /// Takes its share of what is ready; nothing where something is waited for first.
-    fn deliver(&mut self, out: &mut impl Outlet, tail: &'static [u8]) -> Option<Next> {
+    fn deliver(&mut self, out: &mut impl Outlet, tail: &'static [u8], given: &mut u64) -> Option<Next> {
         if self.awaited.is_some() {
             return None;
         }
@@ -266,6 +305,7 @@ impl Subscription {
         Some(self.member.as_mut()?.take(|entry| {
             // Groups of GraphQL make nothing else.
             let Content::Text(payload) = &entry.content else { return true };
+            *given += 1;
             match gap.take() {
                 None => out.push(&[head, payload, tail]),
                 Some(gap) => out.push(&[head, &response::with_gap(payload, &gap), tail]),

@@ -16,6 +16,7 @@ use nuncio_model::{Action, Code, Identity, Pattern, ProjectId};
 use nuncio_store::Project;
 use parking_lot::Mutex;
 
+use super::asker::Asker;
 use super::error::of_api;
 use crate::app::App;
 use crate::auth;
@@ -59,7 +60,7 @@ pub fn sdl() -> String {
 /// Who executes an operation, with what, and where a gap is left for the transport to tell.
 pub(super) struct Request {
     pub(super) app: Arc<App>,
-    pub(super) identity: Arc<Identity>,
+    pub(super) asker: Arc<Asker>,
     pub(super) gap: GapSlot,
 }
 
@@ -68,7 +69,7 @@ pub(super) type GapSlot = Arc<Mutex<Option<Gap>>>;
 
 impl Request {
     pub(super) fn new(app: Arc<App>, identity: Arc<Identity>) -> Self {
-        Self { app, identity, gap: GapSlot::default() }
+        Self { app, asker: Arc::new(Asker::new(identity)), gap: GapSlot::default() }
     }
 
     fn of<'a>(context: &Context<'a>) -> Result<&'a Self> {
@@ -77,12 +78,16 @@ impl Request {
         context.data_opt::<Self>().ok_or_else(nobody)
     }
 
+    fn identity(&self) -> Arc<Identity> {
+        self.asker.identity()
+    }
+
     fn project_id(&self) -> ProjectId {
-        self.identity.project
+        self.identity().project
     }
 
     fn project(&self) -> Result<Arc<Project>> {
-        self.app.project(&self.identity).map_err(of_api)
+        self.app.project(&self.identity()).map_err(of_api)
     }
 
     /// Reads a pattern that is to be read from, and refuses one that is wider than the rights.
@@ -92,7 +97,9 @@ impl Request {
 
     fn allowed(&self, text: &str) -> std::result::Result<Arc<[Pattern]>, ApiError> {
         let pattern = Pattern::parse(text)?;
-        auth::require_pattern(&self.identity, Action::Subscribe, &pattern)?;
+        self.asker.hold((Action::Subscribe, &pattern), |identity| {
+            auth::require_pattern(identity, Action::Subscribe, &pattern)
+        })?;
         Ok(Arc::new([pattern]))
     }
 }
@@ -115,6 +122,7 @@ mod tests {
             "cursor: Cursor!",
             "publish(channel: String!, event: EventInput!): Published!",
             "publishBatch(events: [ChannelEventInput!]!): [Published!]!",
+            "refreshToken(token: String!): Boolean!",
             "type EventPage {",
             "input ChannelEventInput {",
         ] {

@@ -1,10 +1,13 @@
-//! `Mutation`: publishing.
+//! `Mutation`: publishing, and going on with a new token.
+
+use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use nuncio_model::event::EventError;
 use nuncio_model::{Action, Channel, Draft};
 
 use super::super::error::of_api;
+use super::super::renewal::{Renewal, nothing_to_renew};
 use super::Request;
 use super::input::{ChannelEventInput, EventInput};
 use super::scalars::{Cursor, Int64};
@@ -46,15 +49,25 @@ impl Mutation {
     ) -> Result<Vec<Published>> {
         publish(Request::of(context)?, events).await
     }
+
+    /// Has the connection that this is sent over go on with a new token of the same project and `sub`: its rights and
+    /// its end are then that token's. Running operations that it does not cover end with `FORBIDDEN`.
+    async fn refresh_token(&self, context: &Context<'_>, token: String) -> Result<bool> {
+        let request = Request::of(context)?;
+        let renewal = context.data_opt::<Arc<Renewal>>().ok_or_else(|| of_api(nothing_to_renew()))?;
+        renewal.renew(&request.app, &request.asker, &token).await.map_err(of_api)?;
+        Ok(true)
+    }
 }
 
 async fn publish(request: &Request, events: Vec<ChannelEventInput>) -> Result<Vec<Published>> {
     let project = request.project()?;
     let drafts = read_all(events).map_err(|error| of_api(error.into()))?;
+    let identity = request.identity();
     for draft in &drafts {
-        auth::require(&request.identity, Action::Publish, &draft.channel).map_err(of_api)?;
+        auth::require(&identity, Action::Publish, &draft.channel).map_err(of_api)?;
     }
-    let published = request.app.publisher.publish(&project, request.identity.publisher(), drafts).await;
+    let published = request.app.publisher.publish(&project, request.identity().publisher(), drafts).await;
     let published = published.map_err(|error| of_api(error.into()))?;
     Ok(published.into_iter().map(Published::from).collect())
 }

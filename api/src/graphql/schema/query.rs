@@ -64,7 +64,9 @@ impl Query {
                 page_back(store, project, &patterns, before.as_deref(), *limit, filter.as_ref()).await
             }
         };
-        Ok(page.map_err(of_api)?.into())
+        let page = page.map_err(of_api)?;
+        request.app.meter.of(project).delivered(page.events.len() as u64);
+        Ok(page.into())
     }
 
     /// A channel as it stands; null where nothing was ever published to it.
@@ -72,7 +74,7 @@ impl Query {
     async fn channel(&self, context: &Context<'_>, name: String) -> Result<Option<Channel>> {
         let request = Request::of(context)?;
         let name = nuncio_model::Channel::parse_any(&name).map_err(|error| of_api(error.into()))?;
-        auth::require(&request.identity, Action::Subscribe, &name).map_err(of_api)?;
+        auth::require(&request.identity(), Action::Subscribe, &name).map_err(of_api)?;
         let (store, project) = (&request.app.store, request.project_id());
         let found = store.channel(project, &name).await.map_err(|error| of_api(error.into()))?;
         let Some(found) = found else { return Ok(None) };

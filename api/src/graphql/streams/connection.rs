@@ -12,12 +12,14 @@ use tokio::time::Instant;
 
 use super::super::fanout::{Plan, Receipt, plan};
 use super::super::http::Endpoint;
-use super::super::operations::{Alone, FULL, Outlet, Output, Subscriptions};
+use super::super::operations::{Alone, Ended, FULL, Outlet, Output, Subscriptions};
+use super::super::renewal::Renewal;
 use super::super::request::Incoming;
 use super::super::{error, response};
 use super::dialect::Dialect;
 use super::single::{Holding, Order};
-use crate::auth::lapsed;
+use crate::auth::Standing;
+use crate::connections::{Client, Open, Turn};
 use crate::hub::{Bell, Cause};
 use crate::live::{Framing, Out, Timing};
 use crate::server::Seat;
@@ -33,7 +35,11 @@ const REST: Duration = Duration::from_millis(300);
 /// A stream that has its socket: the task that serves one client.
 pub(super) struct Connection {
     endpoint: Endpoint,
-    identity: Arc<Identity>,
+    standing: Standing,
+    /// Where operations leave a new token, where the stream can go on with one.
+    renewal: Option<Arc<Renewal>>,
+    /// Whether it was not known when this last looked who may still have what.
+    paused: bool,
     dialect: Dialect,
     framing: Framing,
     bell: Arc<Bell>,
@@ -48,6 +54,8 @@ pub(super) struct Connection {
     goaway_at: Option<Instant>,
     state: State,
     out: Out<TcpStream>,
+    /// Its place among the connections of this node.
+    open: Open,
     /// Counts among all connections for as long as the socket is open.
     _seat: Seat,
 }
@@ -80,13 +88,15 @@ pub(super) struct Session {
     pub(super) identity: Arc<Identity>,
     pub(super) dialect: Dialect,
     pub(super) framing: Framing,
+    pub(super) client: Client,
     pub(super) first: First,
+    pub(super) renewal: Option<Arc<Renewal>>,
 }
 
 impl Session {
     /// Goes on with the socket alone.
     pub(super) fn serve(self, socket: TcpStream, seat: Seat) -> Connection {
-        let Self { endpoint, identity, dialect, framing, first } = self;
+        let Self { endpoint, identity, dialect, framing, client, first, renewal } = self;
         let (bell, holding) = match &first {
             First::Nothing(holding) => (holding.bell().clone(), true),
             First::Operation(_) | First::Refused(_) => (Arc::default(), false),
@@ -101,9 +111,12 @@ impl Session {
         if holding {
             bell.ring(Cause::Orders);
         }
+        let open = app.connections.open(dialect.kind(), client, &identity, &bell);
         let mut connection = Connection {
             endpoint,
-            identity,
+            standing: Standing::new(identity),
+            renewal,
+            paused: false,
             dialect,
             framing,
             subscriptions: Subscriptions::new(bell.clone(), dialect.tail()),
@@ -115,6 +128,7 @@ impl Session {
             goaway_at: None,
             state: State::Open,
             out: Out::new(socket),
+            open,
             _seat: seat,
         };
         match first {
@@ -131,22 +145,37 @@ impl Future for Connection {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let stream = self.get_mut();
-        stream.bell.register(context.waker());
-        stream.heed();
-        if stream.out.has_left(context) {
+        let served = stream.serve(context);
+        stream.note();
+        served
+    }
+}
+
+impl Connection {
+    fn serve(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.bell.register(context.waker());
+        self.heed();
+        self.look_around();
+        if self.out.has_left(context) {
             return Poll::Ready(());
         }
         for _ in 0..TURNS {
-            if ready!(stream.turn(context)).is_none() {
+            if ready!(self.turn(context)).is_none() {
                 return Poll::Ready(());
             }
         }
         context.waker().wake_by_ref();
         Poll::Pending
     }
-}
 
-impl Connection {
+    /// Notes what was given to the socket, for whoever looks at the connections.
+    fn note(&mut self) {
+        let (events, pending) = (self.subscriptions.given() + self.alone.given(), self.out.pending());
+        let place = if pending > 0 { self.subscriptions.slowest() } else { None };
+        let operations = self.subscriptions.count() + self.alone.count();
+        self.open.note(Turn { events, bytes: self.out.taken(), pending, operations, place });
+    }
+
     /// Looks at what the bell has rung for.
     fn heed(&mut self) {
         let mut causes = std::mem::take(&mut self.causes);
@@ -162,6 +191,7 @@ impl Connection {
                     self.timing.ring_at(goaway);
                 }
                 Cause::Credentials => self.look_at_credentials(),
+                Cause::Disconnected => self.leave(),
                 Cause::Time => {
                     self.look_at_credentials();
                     self.on_time();
@@ -180,10 +210,57 @@ impl Connection {
         }
     }
 
-    fn look_at_credentials(&mut self) {
-        if lapsed(&self.endpoint.app, &self.identity).is_some() {
-            self.leave();
+    /// Looks whether it is known who may still have what. What was not known for a while may have changed.
+    fn look_around(&mut self) {
+        let paused = self.endpoint.app.is_paused();
+        if self.paused && !paused {
+            self.look_at_credentials();
         }
+        self.paused = paused;
+    }
+
+    fn look_at_credentials(&mut self) {
+        let mut batch = Batch(Vec::new());
+        self.judge(&mut batch);
+        self.say(batch);
+    }
+
+    /// Looks what the credentials are worth now. Where they are worth nothing, nothing is said of the operations: so
+    /// that the client comes back with new ones.
+    fn judge(&mut self, batch: &mut Batch) {
+        match self.standing.look(&self.endpoint.app) {
+            Ok(false) => {}
+            Ok(true) => self.change(batch),
+            Err(_) => self.leave(),
+        }
+    }
+
+    /// The stream goes on with other rights, or to another end: operations that they do not cover are over.
+    fn change(&mut self, batch: &mut Batch) {
+        let identity = self.standing.identity().clone();
+        if let Some(end) = identity.expires_at {
+            let left = (end - self.endpoint.app.clock.now()).to_std().unwrap_or_default();
+            self.timing.ring_at(Instant::now() + left);
+        }
+        if self.state != State::Open {
+            return;
+        }
+        let mut lost = self.subscriptions.change(&identity);
+        lost.extend(self.alone.change(&identity));
+        for Ended { id, error } in lost {
+            self.fail(batch, &id, error::response(error));
+        }
+    }
+
+    /// Goes on with the token that an operation has brought, if one has.
+    fn renew(&mut self, batch: &mut Batch) {
+        let renewed = self.renewal.as_ref().and_then(|renewal| renewal.take());
+        let Some(identity) = renewed else { return };
+        self.open.identify(&identity);
+        self.standing = Standing::new(identity);
+        // It may have been revoked since it was checked.
+        self.judge(batch);
+        self.change(batch);
     }
 
     /// One step; none where the stream is over.
@@ -219,7 +296,7 @@ impl Connection {
     /// Takes what the operations have, to be written at once.
     fn gather(&mut self, context: &mut Context<'_>) {
         // The bell may ring a little late for this, and nothing may go out by then.
-        if self.identity.expires_at.is_some_and(|end| end <= self.endpoint.app.clock.now()) {
+        if self.standing.check_end(self.endpoint.app.clock.now()).is_err() {
             return self.leave();
         }
         let mut batch = Batch(Vec::new());
@@ -227,23 +304,24 @@ impl Connection {
             if batch.pending() >= FULL || self.state != State::Open {
                 break;
             }
-            let Poll::Ready(output) = self.alone.poll_next(context) else { break };
+            let Poll::Ready(output) = self.alone.poll_next(context, self.paused) else { break };
+            self.renew(&mut batch);
             self.on_output(&mut batch, output);
         }
         loop {
-            self.subscriptions.deliver(&mut batch);
+            if !self.paused && self.state == State::Open {
+                self.subscriptions.deliver(&mut batch);
+            }
             // What that asked for, or anything before, may have come; if not, it wakes this task.
             while let Poll::Ready(ended) = self.subscriptions.poll_arrived(context) {
                 self.fail(&mut batch, &ended.id, error::response(ended.error));
             }
-            if batch.pending() >= FULL || !self.subscriptions.are_due() {
+            let waits = self.paused || self.state != State::Open || !self.subscriptions.are_due();
+            if batch.pending() >= FULL || waits {
                 break;
             }
         }
-        self.send(batch.0);
-        if self.state == State::Ended {
-            self.out.push(self.framing.end());
-        }
+        self.say(batch);
     }
 
     fn on_output(&mut self, batch: &mut Batch, output: Output) {
@@ -301,7 +379,9 @@ impl Connection {
 
     fn start(&mut self, id: &str, request: &[u8]) {
         let planned = Incoming::read(request).map_err(|error| Box::new(error::response(error)));
-        match planned.and_then(|incoming| plan(&self.endpoint, &self.identity, incoming, Receipt::Unknown)) {
+        match planned
+            .and_then(|incoming| plan(&self.endpoint, self.standing.identity(), incoming, Receipt::Unknown))
+        {
             Ok(plan) => self.run(id, plan),
             Err(refused) => self.refuse(id, *refused),
         }
@@ -311,11 +391,14 @@ impl Connection {
         match plan {
             Plan::Shared(shared) => {
                 let head = self.dialect.head(id);
-                self.subscriptions.start((id, head), &self.endpoint, &self.identity, shared);
+                self.subscriptions.start((id, head), &self.endpoint, self.standing.identity(), shared);
             }
-            Plan::Alone(request, gap) => {
+            Plan::Alone(mut operation) => {
+                if let Some(renewal) = &self.renewal {
+                    operation.request = operation.request.data(renewal.clone());
+                }
                 let with = (&self.endpoint.schema, &self.endpoint.documents);
-                self.alone.start(id, with, *request, gap);
+                self.alone.start(id, with, *operation);
             }
         }
     }
@@ -323,16 +406,22 @@ impl Connection {
     fn refuse(&mut self, id: &str, response: Response) {
         let mut batch = Batch(Vec::new());
         self.fail(&mut batch, id, response);
-        self.send(batch.0);
-        if self.state == State::Ended {
-            self.out.push(self.framing.end());
-        }
+        self.say(batch);
     }
 
     /// Ends the stream before its operations: whoever is told of no end comes back.
     fn leave(&mut self) {
         if self.state == State::Open {
             self.state = State::Leaving(None);
+        }
+    }
+
+    /// Sends what was gathered; with the last operation the stream ends.
+    fn say(&mut self, batch: Batch) {
+        let ended = self.state == State::Ended && !batch.0.is_empty();
+        self.send(batch.0);
+        if ended {
+            self.out.push(self.framing.end());
         }
     }
 

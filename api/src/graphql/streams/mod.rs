@@ -24,12 +24,13 @@ use super::fanout::{Plan, Receipt, plan};
 use super::http::Endpoint;
 use super::request::{self, Incoming};
 use crate::auth::{Caller, StreamCaller};
+use crate::connections::Client;
 use crate::error::ApiError;
 use crate::live::{self, Exit};
 use connection::{First, Session};
 use dialect::Dialect;
 
-pub(super) use single::{Single, open, reserve, start, stop, token};
+pub(super) use single::{Single, open, owner_of, reserve, start, stop, token};
 
 /// Whether the client names a stream among what it accepts.
 pub(super) fn is_wanted(accept: &Accept) -> bool {
@@ -46,9 +47,10 @@ pub(super) async fn post(
     let answer = async {
         let identity = endpoint.admit(caller, request.headers())?;
         let exit = Exit::of(request.extensions(), request.version())?;
+        let client = Client::of(request.headers(), request.extensions());
         match Posted::read(request, endpoint.app.settings.graphql_batch).await? {
             Posted::One(incoming) => {
-                answer((endpoint, single), identity, incoming, (Method::POST, exit), accept).await
+                answer((endpoint, single), (identity, client), incoming, (Method::POST, exit), accept).await
             }
             Posted::Batch(_) => Err(ApiError::invalid("a batch is not answered by a stream; accept JSON")),
         }
@@ -66,8 +68,9 @@ pub(super) async fn get(
     let answer = async move {
         let StreamCaller(identity) = caller?;
         let exit = Exit::of(request.extensions(), request.version())?;
+        let client = Client::of(request.headers(), request.extensions());
         let incoming = Incoming::from_query(request.uri().query().unwrap_or_default())?;
-        answer((endpoint, single), identity, incoming, (Method::GET, exit), accept).await
+        answer((endpoint, single), (identity, client), incoming, (Method::GET, exit), accept).await
     };
     answer.await.unwrap_or_else(|error| answer::write(Err(error), accept))
 }
@@ -77,28 +80,28 @@ pub(super) async fn get(
 /// What is wrong with a document is told inside the stream: an EventSource tells its page nothing of any other answer.
 async fn answer(
     (endpoint, single): (Endpoint, &Single),
-    identity: Arc<Identity>,
+    (identity, client): (Arc<Identity>, Client),
     incoming: Incoming,
     (method, exit): (Method, Exit),
     accept: &Accept,
 ) -> Result<Response, ApiError> {
     let whole = |response| answer::write(Ok(Answer::One(response)), accept);
     let first = match plan(&endpoint, &identity, incoming, Receipt::Unknown) {
-        Ok(Plan::Alone(mut request, gap)) => {
-            let kind = request::kind(&mut request, &endpoint.documents.positions)?;
+        Ok(Plan::Alone(mut operation)) => {
+            let kind = request::kind(&mut operation.request, &endpoint.documents.positions)?;
             if kind == Some(OperationType::Mutation) && method == Method::GET {
                 let error = ApiError::invalid("GET mutates nothing; send this by POST");
                 return Err(error.with_status(StatusCode::METHOD_NOT_ALLOWED));
             }
             if kind != Some(OperationType::Subscription) && accept.json().is_some() {
-                return Ok(whole(Box::new(endpoint.schema.execute(*request).await)));
+                return Ok(whole(Box::new(endpoint.schema.execute(operation.request).await)));
             }
             if accept.json().is_some()
-                && let Err(refused) = single.rehearsal.check(&request).await
+                && let Err(refused) = single.rehearsal.check(&operation.request).await
             {
                 return Ok(whole(refused));
             }
-            First::Operation(Plan::Alone(request, gap))
+            First::Operation(Plan::Alone(operation))
         }
         Ok(shared) => First::Operation(shared),
         Err(refused) if accept.json().is_some() => return Ok(whole(refused)),
@@ -106,7 +109,8 @@ async fn answer(
     };
     let dialect = Dialect::wanted(accept).unwrap_or(Dialect::Distinct);
     let framing = exit.framing;
-    Ok(begin(exit, Session { endpoint, identity, dialect, framing, first }))
+    let renewal = None;
+    Ok(begin(exit, Session { endpoint, identity, dialect, framing, client, first, renewal }))
 }
 
 /// The answer that the stream goes on from.

@@ -1,5 +1,7 @@
 //! Why a socket is closed: the codes in one place, each with what a client makes of it.
 
+use crate::auth::Over;
+
 /// Why the server closes a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
@@ -7,6 +9,8 @@ pub enum CloseReason {
     Asked,
     /// The node is stopping. Reconnect: another one answers.
     GoingAway,
+    /// An administrator has ended the connection. Reconnect, if you may.
+    Disconnected,
     /// The client broke the WebSocket protocol itself. Do not reconnect as you are.
     BrokenFrame,
     /// A text message is not UTF-8. Do not reconnect as you are.
@@ -21,9 +25,10 @@ pub enum CloseReason {
     BadMessage,
     /// An operation before `connection_ack`. Do not reconnect as you are.
     NotInitialised,
-    /// Bad credentials, an origin that is not allowed, or credentials that have expired or were revoked since.
-    /// Reconnect with a new token.
+    /// Bad credentials, or an origin that is not allowed. Reconnect with a new token.
     Forbidden,
+    /// Credentials that have expired or were revoked since. Reconnect with a new token.
+    Over(Over),
     /// None of the subprotocols asked for is known. Do not reconnect as you are.
     UnknownSubprotocol,
     /// No `connection_init` in time. Reconnect.
@@ -43,7 +48,7 @@ impl CloseReason {
     pub fn code(self) -> u16 {
         match self {
             Self::Asked => 1000,
-            Self::GoingAway => 1001,
+            Self::GoingAway | Self::Disconnected => 1001,
             Self::BrokenFrame => 1002,
             Self::NotUtf8 => 1007,
             Self::TooBig => 1009,
@@ -51,7 +56,7 @@ impl CloseReason {
             Self::Overloaded => 1013,
             Self::BadMessage => 4400,
             Self::NotInitialised => 4401,
-            Self::Forbidden => 4403,
+            Self::Forbidden | Self::Over(_) => 4403,
             Self::UnknownSubprotocol => 4406,
             Self::InitTimeout | Self::Unfinished => 4408,
             Self::DuplicateId => 4409,
@@ -65,6 +70,7 @@ impl CloseReason {
         match self {
             Self::Asked => "As you asked",
             Self::GoingAway => "Going away: reconnect and resume",
+            Self::Disconnected => "Disconnected by an administrator",
             Self::BrokenFrame => "Protocol error",
             Self::NotUtf8 => "A text message must be UTF-8",
             Self::TooBig => "Message too big",
@@ -73,6 +79,7 @@ impl CloseReason {
             Self::BadMessage => "Invalid message",
             Self::NotInitialised => "Unauthorized",
             Self::Forbidden => "Forbidden",
+            Self::Over(over) => over.close_text(),
             Self::UnknownSubprotocol => "Subprotocol not acceptable: use graphql-transport-ws",
             Self::InitTimeout => "Connection initialisation timeout",
             Self::Unfinished => "A message was not ended in time",

@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_graphql::Response;
-use axum::http::HeaderMap;
 use futures_util::future::BoxFuture;
 use nuncio_model::{Code, Identity};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,7 +14,8 @@ use tokio::time::Instant;
 use super::super::error;
 use super::super::fanout::{Plan, plan};
 use super::super::http::Endpoint;
-use super::super::operations::{Alone, FULL, Outlet, Output, Subscriptions};
+use super::super::operations::{Alone, Ended, FULL, Outlet, Output, Subscriptions};
+use super::super::renewal::Renewal;
 use super::super::request::Incoming;
 use super::super::response;
 use super::close::CloseReason;
@@ -25,9 +25,10 @@ use super::message::{self, TAIL};
 use super::protocol::{Action, InitPayload, Protocol};
 use super::wire::{End, Wire};
 use crate::app::App;
-use crate::auth::{authenticate, lapsed};
+use crate::auth::{Standing, authenticate};
 use crate::clockwork::Watched;
-use crate::cors::check_origin;
+use crate::connections::{Client, Kind, Open, Turn};
+use crate::cors::Origin;
 use crate::error::ApiError;
 use crate::hub::{Bell, Cause};
 
@@ -42,8 +43,10 @@ pub(super) struct Opening {
     pub(super) by_header: Option<Arc<Identity>>,
     /// Where the client is.
     pub(super) address: IpAddr,
-    /// `Origin` and `Host` of the upgrade request.
-    pub(super) origin: HeaderMap,
+    /// Who the client is, until it is let in. Apart, so that it takes no memory after that.
+    pub(super) client: Option<Box<Client>>,
+    /// The page that it was opened by, if one did.
+    pub(super) origin: Origin,
     /// How long after the node begins to stop this connection is closed.
     pub(super) goaway_after: Duration,
 }
@@ -65,12 +68,18 @@ pub(super) struct Connection {
     /// While it is being found out who is asking.
     admitting: Option<Admitting>,
     /// Who is asking, since the acknowledgement.
-    identity: Option<Arc<Identity>>,
+    standing: Option<Standing>,
+    /// Where operations leave a new token; made for the first that might.
+    renewal: Option<Arc<Renewal>>,
+    /// Whether it was not known in the last turn who may still have what.
+    paused: bool,
     init_until: Instant,
     ping_at: Instant,
     confirm: Confirm,
     goaway_at: Option<Instant>,
     causes: Vec<Cause>,
+    /// Its place among the connections of this node, since the acknowledgement.
+    open: Option<Open>,
 }
 
 impl Connection {
@@ -90,12 +99,15 @@ impl Connection {
             alone: Alone::default(),
             alone_first: true,
             admitting: None,
-            identity: None,
+            standing: None,
+            renewal: None,
+            paused: false,
             init_until,
             ping_at: init_until,
             confirm: Confirm::default(),
             goaway_at: None,
             causes: Vec::new(),
+            open: None,
         }
     }
 
@@ -111,7 +123,10 @@ impl Connection {
                 Ok(more) => more,
                 Err(end) => return Poll::Ready(end),
             };
-            match wire.poll_flush(context) {
+            let before = wire.pending();
+            let flushed = wire.poll_flush(context);
+            self.note(before - wire.pending(), wire.pending());
+            match flushed {
                 Poll::Ready(Err(end)) => return Poll::Ready(end),
                 Poll::Ready(Ok(())) if more => {}
                 Poll::Ready(Ok(())) | Poll::Pending => return Poll::Pending,
@@ -132,6 +147,7 @@ impl Connection {
         self.bell.take(&mut causes);
         causes.drain(..).try_for_each(|cause| self.heed(wire, cause))?;
         self.causes = causes;
+        self.look_around(wire)?;
         let mut taken = 0;
         self.poll_admission(wire, context)?;
         // Nothing is taken while it is being found out who asks: legacy clients do not wait for that.
@@ -148,7 +164,8 @@ impl Connection {
             self.protocol.finish(&ended.id);
             self.send_error(wire, &ended.id, error::response(ended.error));
         }
-        Ok(self.subscriptions.are_due() || taken == TURN || given == TURN || wire.pending() >= FULL)
+        let due = self.subscriptions.are_due() && !self.paused;
+        Ok(due || taken == TURN || given == TURN || wire.pending() >= FULL)
     }
 
     /// Gives the operations what is ready for them; how many responses of their own those had that run alone.
@@ -164,19 +181,29 @@ impl Connection {
         if wire.pending() < FULL {
             self.alone_first = !alone_first;
         }
-        if !alone_first {
+        if !alone_first && !self.paused {
             self.subscriptions.deliver(wire);
         }
         let mut given = 0;
         while wire.pending() < FULL && given < TURN {
-            let Poll::Ready(output) = self.alone.poll_next(context) else { break };
+            let Poll::Ready(output) = self.alone.poll_next(context, self.paused) else { break };
+            self.renew(wire)?;
             self.on_output(wire, output)?;
             given += 1;
         }
-        if alone_first {
+        if alone_first && !self.paused {
             self.subscriptions.deliver(wire);
         }
         Ok(given)
+    }
+
+    /// Notes what this turn gave to the socket, for whoever looks at the connections.
+    fn note(&mut self, taken: usize, pending: usize) {
+        let events = self.subscriptions.given() + self.alone.given();
+        let Some(open) = &self.open else { return };
+        let place = if pending > 0 { self.subscriptions.slowest() } else { None };
+        let operations = self.subscriptions.count() + self.alone.count();
+        open.note(Turn { events, bytes: taken as u64, pending, operations, place });
     }
 
     fn app(&self) -> &Arc<App> {
@@ -191,12 +218,13 @@ impl Connection {
         match cause {
             Cause::Member(number) => self.subscriptions.rung(number),
             Cause::Time => {
-                self.look_at_credentials()?;
+                self.look_at_credentials(wire)?;
                 self.on_time(wire)?;
             }
-            Cause::Credentials => self.look_at_credentials()?,
+            Cause::Credentials => self.look_at_credentials(wire)?,
             // What a client asks of its socket it sends on it.
             Cause::Orders => {}
+            Cause::Disconnected => return Err(End::Close(CloseReason::Disconnected)),
             Cause::Draining => {
                 let goaway = Instant::now() + self.opening.goaway_after;
                 self.goaway_at = Some(goaway);
@@ -206,9 +234,64 @@ impl Connection {
         Ok(())
     }
 
-    fn look_at_credentials(&self) -> Result<(), End> {
-        let lapsed = self.identity.as_ref().and_then(|identity| lapsed(self.app(), identity));
-        lapsed.map_or(Ok(()), |_| Err(End::Close(CloseReason::Forbidden)))
+    /// Looks whether it is known who may still have what. What was not known for a while may have changed.
+    fn look_around<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Result<(), End> {
+        let paused = self.app().is_paused();
+        if self.paused && !paused {
+            self.look_at_credentials(wire)?;
+        }
+        self.paused = paused;
+        Ok(())
+    }
+
+    /// Looks what the credentials are worth now.
+    ///
+    /// Where they are worth nothing, the connection is closed and nothing is said of its operations: that is what stock
+    /// clients come back from with new ones, and an `error` is final to them.
+    fn look_at_credentials<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+    ) -> Result<(), End> {
+        let Some(standing) = &mut self.standing else { return Ok(()) };
+        match standing.look(&self.endpoint.app) {
+            Ok(false) => {}
+            Ok(true) => self.change(wire),
+            Err(over) => return Err(End::Close(CloseReason::Over(over))),
+        }
+        Ok(())
+    }
+
+    /// The connection goes on with other rights, or to another end: what they do not cover is over.
+    fn change<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) {
+        let Some(identity) = self.standing.as_ref().map(|standing| standing.identity().clone()) else {
+            return;
+        };
+        self.ring_at_end_of(&identity);
+        let mut lost = self.subscriptions.change(&identity);
+        lost.extend(self.alone.change(&identity));
+        for Ended { id, error } in lost {
+            self.protocol.finish(&id);
+            self.send_error(wire, &id, error::response(error));
+        }
+    }
+
+    /// Goes on with the token that an operation has brought, if one has.
+    fn renew<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Result<(), End> {
+        let renewed = self.renewal.as_ref().and_then(|renewal| renewal.take());
+        let Some(identity) = renewed else { return Ok(()) };
+        self.open.iter().for_each(|open| open.identify(&identity));
+        self.standing = Some(Standing::new(identity));
+        // It may have been revoked since it was checked.
+        self.look_at_credentials(wire)?;
+        self.change(wire);
+        Ok(())
+    }
+
+    fn ring_at_end_of(&self, identity: &Identity) {
+        if let Some(end) = identity.expires_at {
+            let left = (end - self.app().clock.now()).to_std().unwrap_or_default();
+            self.watched.ring_at(Instant::now() + left);
+        }
     }
 
     fn on_time<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Result<(), End> {
@@ -297,13 +380,13 @@ impl Connection {
             error.log("");
             End::Close(CloseReason::Forbidden)
         })?;
-        let left = identity.expires_at.map(|end| (end - self.app().clock.now()).to_std().unwrap_or_default());
-        if let Some(left) = left {
-            self.watched.ring_at(Instant::now() + left);
-        }
-        self.identity = Some(identity);
+        self.ring_at_end_of(&identity);
+        let client = self.opening.client.take();
+        self.open =
+            client.map(|client| self.app().connections.open(Kind::Websocket, *client, &identity, &self.bell));
+        self.standing = Some(Standing::new(identity));
         // They may have been revoked since they were checked.
-        self.look_at_credentials()?;
+        self.look_at_credentials(wire)?;
         self.ping_in(Instant::now(), self.app().settings.sockets.ping_every);
         wire.allow(self.app().settings.sockets.max_message_bytes);
         self.protocol.acknowledge().iter().for_each(|text| wire.push(&[text.as_bytes()]));
@@ -311,7 +394,7 @@ impl Connection {
     }
 
     /// Who is asking, if a page of its origin may: by the payload, else by the header of the upgrade request.
-    fn admit(&mut self, mut payload: InitPayload) -> Admitting {
+    fn admit(&self, mut payload: InitPayload) -> Admitting {
         let bearer = |text: String| {
             text.get(..7)
                 .is_some_and(|s| s.eq_ignore_ascii_case("bearer "))
@@ -319,8 +402,7 @@ impl Connection {
         };
         let text = payload.token.take().or_else(|| payload.authorization().and_then(bearer));
         let by_header = self.opening.by_header.clone();
-        // Not kept: they would keep the whole request in memory for as long as the connection lasts.
-        let origin = std::mem::take(&mut self.opening.origin);
+        let origin = self.opening.origin.clone();
         let (app, address) = (self.app().clone(), self.opening.address);
         Box::pin(async move {
             let identity = match (text, by_header) {
@@ -328,7 +410,7 @@ impl Connection {
                 (None, Some(identity)) => identity,
                 (None, None) => return Err(ApiError::unauthenticated("there are no credentials")),
             };
-            check_origin(&*app.project(&identity)?, &origin)?;
+            origin.check(&*app.project(&identity)?)?;
             Ok(identity)
         })
     }
@@ -340,7 +422,7 @@ impl Connection {
         incoming: Incoming,
     ) -> Result<(), End> {
         // Operations start after the acknowledgement alone; without an identity nothing may be executed.
-        let Some(identity) = self.identity.clone() else {
+        let Some(identity) = self.standing.as_ref().map(|standing| standing.identity().clone()) else {
             return Err(End::Close(CloseReason::NotInitialised));
         };
         let receipt = self.protocol.dialect().receipt();
@@ -349,9 +431,10 @@ impl Connection {
                 let head = message::result_head(self.protocol.dialect(), id);
                 self.subscriptions.start((id, head), &self.endpoint, &identity, shared);
             }
-            Ok(Plan::Alone(request, gap)) => {
+            Ok(Plan::Alone(mut operation)) => {
+                operation.request = operation.request.data(self.renewal());
                 let with = (&self.endpoint.schema, &self.endpoint.documents);
-                self.alone.start(id, with, *request, gap);
+                self.alone.start(id, with, *operation);
             }
             Err(refused) => {
                 self.protocol.finish(id);
@@ -359,6 +442,12 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    fn renewal(&mut self) -> Arc<Renewal> {
+        let Opening { origin, address, .. } = &self.opening;
+        let make = || Arc::new(Renewal::new(origin.clone(), *address, None));
+        self.renewal.get_or_insert_with(make).clone()
     }
 
     fn stop<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>, id: &str) {

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use nuncio_model::Identity;
@@ -32,6 +32,8 @@ use nuncio_model::Identity;
 use super::http::Endpoint;
 use super::operations::Outlet;
 use crate::address::ClientAddress;
+use crate::connections::Client;
+use crate::cors::Origin;
 use connection::{Connection, Opening};
 use upgrade::Upgraded;
 use wire::{End, Wire};
@@ -110,8 +112,9 @@ pub(super) fn open(
     };
     let stalled = app.settings.stalled;
     let goaway_after = connections.share_of(settings.drain_spread);
-    let (address, origin) = (ClientAddress::of(request.extensions()), origin_of(request.headers()));
-    let opening = Opening { by_header, address, origin, goaway_after };
+    let (address, origin) = (ClientAddress::of(request.extensions()), Origin::of(request.headers()));
+    let client = Some(Box::new(Client::of(request.headers(), request.extensions())));
+    let opening = Opening { by_header, address, client, origin, goaway_after };
     let tasks = app.tasks.clone();
     tasks.spawn(async move {
         let Some(upgraded) = upgrade::take_over(handshake.connection).await else { return };
@@ -158,12 +161,6 @@ pub(crate) fn turn_away(mut request: Request) -> Response {
 fn count_close(reason: CloseReason) {
     let code = reason.code().to_string();
     metrics::counter!("nuncio_websocket_closes_total", "code" => code).increment(1);
-}
-
-/// What is needed later to judge where a page comes from.
-fn origin_of(headers: &HeaderMap) -> HeaderMap {
-    let keep = |name: header::HeaderName| headers.get(&name).map(|value| (name, value.clone()));
-    [header::ORIGIN, header::HOST].into_iter().filter_map(keep).collect()
 }
 
 #[cfg(test)]

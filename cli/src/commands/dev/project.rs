@@ -107,8 +107,11 @@ async fn make_keys(
 ) -> Result<(), Failure> {
     let snapshot = directory.snapshot();
     if snapshot.api_key(&kept.api_key).is_none_or(|(key, _)| key.project != project.id) {
-        let new =
-            NewApiKey { label: "nuncio dev".to_owned(), rights: Rights::everything(), expires_at: None };
+        let new = NewApiKey {
+            label: "nuncio dev".to_owned(),
+            rights: Rights::everything(),
+            ..NewApiKey::default()
+        };
         kept.api_key = store.create_api_key(project.id, &new).await?.1.expose().to_owned();
     }
     if snapshot.admin_key(&kept.admin_key).is_none() {

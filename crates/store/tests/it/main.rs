@@ -12,3 +12,4 @@ mod reservations;
 mod resumes;
 mod retention;
 mod settings;
+mod usage;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use nuncio_model::rights::Rights;
 use nuncio_model::{Action, Channel, NamespaceSettings, ProjectName, Secret};
 use nuncio_store::{
-    DeadLetterFilter, DeadLetterOrder, Directory, Error, NewApiKey, NewDeadLetter, ProjectChange, Role,
+    DeadLetterFilter, DeadLetterOrder, Directory, Error, NewApiKey, NewDeadLetter, NodeCard, NodeState,
+    ProjectChange, Role,
 };
 
 use crate::kit::{add_project, kit};
@@ -48,7 +49,7 @@ async fn the_directory_learns_of_every_change() {
 async fn keys_open_while_they_are_in_force() {
     let kit = kit().await;
     let other = add_project(&kit.store, "other").await;
-    let new = NewApiKey { label: "backend".to_owned(), rights: Rights::everything(), expires_at: None };
+    let new = NewApiKey { label: "backend".to_owned(), rights: Rights::everything(), ..NewApiKey::default() };
     let (key, text) = kit.store.create_api_key(kit.project, &new).await.expect("it is made");
     assert!(text.expose().starts_with(&key.prefix) && key.prefix.starts_with("nk_"));
     let directory = Directory::load(kit.store.clone()).await.expect("it is read");
@@ -128,7 +129,9 @@ async fn dead_letters_are_kept_as_they_came() {
 async fn a_node_lives_as_long_as_its_heartbeat() {
     let kit = kit().await;
     for (id, role) in [("a", "worker"), ("b", "all"), ("c", "api")] {
-        kit.store.heartbeat_node(id, role, "0.1.0").await.expect("noted");
+        let (id, version) = (id.to_owned(), "0.1.0");
+        let card = NodeCard { id, role, version, host: "here".to_owned(), listen: None };
+        kit.store.heartbeat_node(&card, &NodeState::default()).await.expect("noted");
     }
     let live = async || kit.store.live_nodes("worker", Duration::from_secs(5)).await.expect("asked");
     assert_eq!(live().await, ["a", "b"]);
@@ -137,6 +140,6 @@ async fn a_node_lives_as_long_as_its_heartbeat() {
         .await
         .expect("time passes");
     assert_eq!(live().await, ["b"]);
-    kit.store.forget_node("b").await.expect("noted");
+    kit.store.retire_node("b").await.expect("noted");
     assert_eq!(live().await, [""; 0]);
 }

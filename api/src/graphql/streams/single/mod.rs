@@ -10,7 +10,7 @@ use super::super::schema::Rehearsal;
 use crate::app::App;
 
 pub(super) use desk::{Holding, Order};
-pub(in crate::graphql) use requests::{open, reserve, start, stop, token};
+pub(in crate::graphql) use requests::{open, owner_of, reserve, start, stop, token};
 
 /// What the requests of this mode share on a node.
 pub(in crate::graphql) struct Single {

@@ -19,13 +19,16 @@ use super::super::super::answer::{self, Answer};
 use super::super::super::body::Posted;
 use super::super::super::fanout::{Plan, Receipt, plan};
 use super::super::super::http::Endpoint;
+use super::super::super::renewal::Renewal;
 use super::super::super::request::{self, Incoming};
 use super::super::connection::{First, Session};
 use super::super::dialect::Dialect;
 use super::{Holding, Single};
+use crate::address::ClientAddress;
 use crate::app::App;
 use crate::auth::{Caller, StreamCaller};
-use crate::cors::check_origin;
+use crate::connections::Client;
+use crate::cors::{Origin, check_origin};
 use crate::error::ApiError;
 use crate::live::Exit;
 use crate::query;
@@ -87,6 +90,7 @@ pub(in crate::graphql) async fn open(
     let answer = async move {
         let StreamCaller(identity) = caller?;
         let exit = Exit::of(request.extensions(), request.version())?;
+        let client = Client::of(request.headers(), request.extensions());
         if request.method() != Method::GET {
             let error = ApiError::invalid("a stream is opened by GET");
             return Err(error.with_status(StatusCode::METHOD_NOT_ALLOWED));
@@ -95,8 +99,12 @@ pub(in crate::graphql) async fn open(
         let ticket = ticket(token, &owner)?;
         let holding = occupy(&endpoint.app, single, &identity, ticket).await?;
         single.desk.poke();
+        let origin = Origin::of(request.headers());
+        let renewal = Renewal::new(origin, ClientAddress::of(request.extensions()), Some(ticket.key));
         let (framing, dialect, first) = (exit.framing, Dialect::Single, First::Nothing(holding));
-        Ok(super::super::begin(exit, Session { endpoint, identity, dialect, framing, first }))
+        let renewal = Some(Arc::new(renewal));
+        let session = Session { endpoint, identity, dialect, framing, client, first, renewal };
+        Ok(super::super::begin(exit, session))
     };
     let accept = Accept::of(&HeaderMap::new());
     answer.await.unwrap_or_else(|error| answer::write(Err(error), &accept))
@@ -207,7 +215,7 @@ async fn check(
 ) -> Result<Result<(), Box<async_graphql::Response>>, ApiError> {
     let mut request = match plan(endpoint, identity, incoming, Receipt::Unknown) {
         Ok(Plan::Shared(_)) => return Ok(Ok(())),
-        Ok(Plan::Alone(request, _)) => request,
+        Ok(Plan::Alone(operation)) => operation.request,
         Err(refused) => return Ok(Err(refused)),
     };
     let kind = request::kind(&mut request, &endpoint.documents.positions)?;
@@ -230,14 +238,16 @@ fn admit(
 }
 
 /// All that must be the same for two requests to be of one client: a stream is executed with the rights of whoever opened
-/// it, so that whoever may do less can start nothing there.
-fn owner_of(identity: &Identity) -> String {
-    let who = match (&identity.subject, &identity.proof) {
-        (Some(subject), _) => ("subject", subject),
-        (None, Proof::ApiKey(prefix)) => ("key", prefix),
-        (None, Proof::Token(token)) => ("token", &token.kid),
-    };
-    serde_json::json!([who, identity.rights.to_text()]).to_string()
+/// it, so that whoever may do less can start nothing there. An API key has the same rights wherever it is used, also
+/// when they are changed; of tokens of a subject each says for itself what it may do.
+pub(in crate::graphql) fn owner_of(identity: &Identity) -> String {
+    let granted = identity.rights.to_text();
+    match (&identity.proof, &identity.subject) {
+        (Proof::ApiKey(prefix), _) => serde_json::json!(["key", prefix]),
+        (Proof::Token(_), Some(subject)) => serde_json::json!(["subject", subject, granted]),
+        (Proof::Token(token), None) => serde_json::json!(["token", token.kid, granted]),
+    }
+    .to_string()
 }
 
 fn ticket<'a>(token: &str, owner: &'a str) -> Result<Ticket<'a>, ApiError> {
