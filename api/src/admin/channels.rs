@@ -171,7 +171,7 @@ pub(super) struct Purged {
 
 /// List the channels that were ever published to, in the order of their names.
 #[utoipa::path(
-    get, path = "/admin/v1/projects/{project}/channels", tag = "channels", operation_id = "list_channels",
+    get, path = "/admin/v1/projects/{project}/channels", tag = "channels",
     params(("project" = String, Path, description = "The project's name"), Paging, Wanted),
     responses((status = 200, description = "A page of the list", body = List<Shown>), (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"))
 )]
@@ -192,7 +192,7 @@ async fn list(
 
 /// Look at a channel.
 #[utoipa::path(
-    get, path = "/admin/v1/projects/{project}/channels/{channel}", tag = "channels", operation_id = "get_channel",
+    get, path = "/admin/v1/projects/{project}/channels/{channel}", tag = "channels",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("channel" = String, Path, description = "The channel's name"),
@@ -215,7 +215,6 @@ async fn get(
 /// As `/v1/channels/{channel}/events` does, without waiting.
 #[utoipa::path(
     get, path = "/admin/v1/projects/{project}/channels/{channel}/events", tag = "channels",
-    operation_id = "read_channel",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("channel" = String, Path, description = "The channel's name"),
@@ -257,7 +256,7 @@ async fn act(
 ///
 /// Readers who had them still to come are told of the gap. The channel's sequence goes on after them.
 #[utoipa::path(
-    post, path = "/admin/v1/projects/{project}/channels/{channel}:purge", tag = "channels", operation_id = "purge_channel",
+    post, path = "/admin/v1/projects/{project}/channels/{channel}:purge", tag = "channels",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("channel" = String, Path, description = "The channel's name"),
@@ -286,7 +285,6 @@ async fn purge(
 /// Its sequence then goes on where it ended: it is never used again.
 #[utoipa::path(
     delete, path = "/admin/v1/projects/{project}/channels/{channel}", tag = "channels",
-    operation_id = "delete_channel",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("channel" = String, Path, description = "The channel's name"),

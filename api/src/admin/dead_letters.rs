@@ -177,7 +177,6 @@ impl Ordering {
 /// List the messages.
 #[utoipa::path(
     get, path = "/admin/v1/projects/{project}/dead-letters", tag = "dead letters",
-    operation_id = "list_dead_letters",
     params(("project" = String, Path, description = "The project's name"), Paging, Matching, Ordering),
     responses((status = 200, description = "A page of the list", body = List<Shown>), (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"))
 )]
@@ -210,7 +209,6 @@ pub(super) struct Removed {
 /// Remove the messages that match; without any parameter, all of them.
 #[utoipa::path(
     delete, path = "/admin/v1/projects/{project}/dead-letters", tag = "dead letters",
-    operation_id = "purge_dead_letters",
     params(("project" = String, Path, description = "The project's name"), Matching),
     responses((status = 200, description = "They are removed", body = Removed), (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"))
 )]
@@ -297,7 +295,6 @@ pub(super) fn new_body(
 /// Edit a message. It stays where it is, for a later redrive.
 #[utoipa::path(
     patch, path = "/admin/v1/projects/{project}/dead-letters/{id}", tag = "dead letters",
-    operation_id = "edit_dead_letter",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("id" = String, Path, description = "The message's id"),
@@ -326,7 +323,6 @@ async fn patch(
 /// Look into a message.
 #[utoipa::path(
     get, path = "/admin/v1/projects/{project}/dead-letters/{id}", tag = "dead letters",
-    operation_id = "get_dead_letter",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("id" = String, Path, description = "The message's id"),
@@ -346,7 +342,6 @@ async fn get(
 /// Remove a message.
 #[utoipa::path(
     delete, path = "/admin/v1/projects/{project}/dead-letters/{id}", tag = "dead letters",
-    operation_id = "delete_dead_letter",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("id" = String, Path, description = "The message's id"),

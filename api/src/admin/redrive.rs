@@ -206,7 +206,6 @@ impl Mending {
 /// published twice, which is stored once where it has an id.
 #[utoipa::path(
     post, path = "/admin/v1/projects/{project}/dead-letters:redrive", tag = "dead letters",
-    operation_id = "redrive_dead_letters",
     params(("project" = String, Path, description = "The project's name")),
     request_body = Redrive,
     responses(

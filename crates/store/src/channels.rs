@@ -82,10 +82,11 @@ const COUNT: &str = "
     update heads set trims = trims + 1, purges = purges + 1 where project_id = $1
     returning epoch, epoch_base, position, trims, purges";
 
-/// Not by the primary key of a partition, of which there is none: by where the rows are.
+/// By the index of a channel's positions, step by step.
 const REMOVE: &str = "
-    delete from events where (tableoid, ctid) in (
-        select e.tableoid, e.ctid from events e where e.channel_id = $1 and e.position <= $2 limit $3)";
+    delete from events where channel_id = $1 and position <= (
+        select max(position) from (
+            select position from events where channel_id = $1 and position <= $2 order by position limit $3) as step)";
 
 const REMOVED: &str = "update channels set purge_position = 0 where id = $1 and purge_position <= $2";
 
