@@ -103,12 +103,8 @@ create trigger audit after insert or update on revocations for each row
 create trigger audit_deletion after delete on revocations for each row
     when (old.expires_at is null or old.expires_at > now() - interval '30 days')
     execute function audit('revocations', 'id');
-do $$ begin
-    if to_regclass('rate_limits') is not null then
-        create trigger audit after insert or update or delete on rate_limits for each row
-            execute function audit('rate-limits', 'id');
-    end if;
-end $$;
+create trigger audit after insert or update or delete on rate_limits for each row
+    execute function audit('rate-limits', 'id');
 
 -- Answers to requests that carried an Idempotency-Key. id is a keyed hash of method, path and that key; answer is
 -- encrypted under a key that only the client's admin key and Idempotency-Key together make; null while the first

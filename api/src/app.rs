@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Identity};
-use nuncio_store::{Directory, Meter, Project, Store};
+use nuncio_store::{Directory, Limiter, Meter, Project, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +17,7 @@ use crate::error::ApiError;
 use crate::feed::Feeds;
 use crate::filter::Filters;
 use crate::graphql::SocketSettings;
+use crate::limits::Limits;
 use crate::publish::Publisher;
 use crate::resume::Resumes;
 
@@ -47,6 +48,10 @@ pub struct ApiSettings {
     pub connections_per_address: usize,
     /// The most connections in all.
     pub connections: usize,
+    /// How many requests of one address are taken in a second; with 0, any number.
+    pub address_requests_per_second: u32,
+    /// How many of them at once.
+    pub address_burst: u32,
     /// The proxies that are believed whom they were connected by.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -66,6 +71,8 @@ impl Default for ApiSettings {
             idle: Duration::from_secs(75),
             connections_per_address: 20_000,
             connections: 100_000,
+            address_requests_per_second: 2_000,
+            address_burst: 20_000,
             trusted_proxies: Vec::new(),
         }
     }
@@ -85,6 +92,8 @@ pub struct Parts {
     pub bus: WakeBus,
     /// Where dead letters are published again; none where there is no broker.
     pub broker: Option<Broker>,
+    /// What rate limits are counted by; somebody else shares it with the other nodes.
+    pub limiter: Limiter,
     /// The time.
     pub clock: Clock,
     /// Limits and times.
@@ -111,6 +120,8 @@ pub struct App {
     pub filters: Filters,
     /// Where dead letters are published again.
     pub broker: Option<Broker>,
+    /// How often what may be done.
+    pub limits: Limits,
     /// Which API keys are in use.
     pub usage: Usage,
     /// What projects use.
@@ -134,7 +145,8 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { node, meter, store, directory, bus, broker, clock, settings, drain, tasks } = parts;
+        let Parts { node, meter, store, directory, bus, broker, limiter, clock, settings, drain, tasks } =
+            parts;
         let publisher = Publisher::new(store.clone(), bus.clone(), meter.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
         let stale = directory.freshness().changes();
@@ -152,6 +164,7 @@ impl App {
             resumes,
             filters: Filters::default(),
             broker,
+            limits: Limits::new(limiter),
             usage,
             meter,
             connections,

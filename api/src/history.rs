@@ -20,6 +20,7 @@ use crate::connections::{Client, Kind, Open};
 use crate::error::ApiError;
 use crate::feed::{Place, Start};
 use crate::filter::Filter;
+use crate::limits::Visitor;
 use crate::openapi::{EventsPage, Problem};
 use crate::query::Reading;
 use crate::sse;
@@ -60,6 +61,7 @@ pub async fn of_channel(
         return sse::open(&app, &identity, &parts, reading, vec![pattern]);
     }
     let Caller(identity) = Caller::from_request_parts(&mut parts, &app).await?;
+    Visitor::of(&parts.extensions).request(&app, &identity)?;
     let pattern = Pattern::parse(&channel)?;
     auth::require_pattern(&identity, Action::Subscribe, &pattern)?;
     let mut reading = Reading::parse(parts.uri.query())?;

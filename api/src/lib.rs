@@ -18,6 +18,7 @@ pub mod history;
 #[cfg(test)]
 mod hot;
 pub mod hub;
+pub mod limits;
 mod live;
 pub mod openapi;
 pub mod problem;

@@ -22,6 +22,7 @@ use crate::auth::{self, StreamCaller};
 use crate::connections::Client;
 use crate::error::ApiError;
 use crate::feed::Start;
+use crate::limits::Visitor;
 use crate::live::{self, Exit};
 use crate::openapi::Problem;
 use crate::query::Reading;
@@ -77,6 +78,8 @@ pub(crate) fn open(
     mut reading: Reading,
     patterns: Vec<Pattern>,
 ) -> Result<Response, ApiError> {
+    let visitor = Visitor::of(&request.extensions);
+    visitor.request(app, identity)?;
     reading.check_for_stream()?;
     for pattern in &patterns {
         auth::require_pattern(identity, Action::Subscribe, pattern)?;
@@ -85,6 +88,8 @@ pub(crate) fn open(
     let (typed, framing) = (reading.typed, exit.framing);
     let form = Form { typed, framing, filter: reading.filter.take() };
     let start = start(&request.headers, reading)?;
+    visitor.connect(app, identity)?;
+    visitor.subscribe(app, identity, &patterns)?;
     let (app, identity, patterns) = (app.clone(), identity.clone(), patterns.into());
     let hello = frame::hello(app.settings.reconnect);
     let client = Client::of(&request.headers, &request.extensions);

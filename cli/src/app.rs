@@ -9,7 +9,8 @@ use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Secret, ids};
 use nuncio_runtime::{Config, Health, Ops, Shutdown};
 use nuncio_store::{
-    Actor, Directory, Error, Meter, NodeCard, NodeState, Role as AdminRole, SecretKey, Store, StoreOptions,
+    Actor, Directory, Error, Limiter, Meter, NodeCard, NodeState, Role as AdminRole, SecretKey, Store,
+    StoreOptions,
 };
 use nuncio_worker::{Serving, Worker};
 use tokio::net::TcpListener;
@@ -138,6 +139,10 @@ pub(crate) async fn start(
     let health = Health::default();
     let ops = Ops { health: health.clone(), metrics };
     shutdown.spawn_to_the_end("ops", ops.serve(listeners.ops, shutdown.stop.clone()));
+    // One for the whole process: what its parts let through counts together.
+    let limiter = Limiter::default();
+    let share = limiter.clone().keep(store.clone(), shutdown.stop.clone());
+    shutdown.spawn_to_the_end("limits", run_steadily(share));
     // To the end: what is open while the node drains ends with its credentials, and is not paused.
     shutdown.spawn_to_the_end("settings", run_steadily(directory.clone().run(shutdown.stop.clone())));
     shutdown.spawn("health", run_steadily(watch_health(store.clone(), health, shutdown.clone())));
@@ -156,6 +161,7 @@ pub(crate) async fn start(
             directory: directory.clone(),
             bus: bus.clone(),
             broker: broker.clone(),
+            limiter: limiter.clone(),
             clock: Clock::system(),
             settings: settings.clone(),
             drain: shutdown.drain.clone(),
@@ -179,7 +185,7 @@ pub(crate) async fn start(
         let (node, drain, audit_days) = (node.clone(), config.drain, config.audit_days);
         let settings = nuncio_worker::Settings { node, drain, audit_days };
         let (store, meter) = (store.clone(), meter.clone());
-        let worker = Worker { store, broker, bus, directory, meter, serving, settings };
+        let worker = Worker { store, broker, bus, directory, meter, limiter, serving, settings };
         shutdown.spawn("worker", worker.run(shutdown.drain.clone()));
     }
     Ok(Running { store, meter, node })
@@ -219,6 +225,8 @@ fn api_settings(config: &Config) -> ApiSettings {
         idle: config.idle,
         connections: config.max_connections,
         connections_per_address: config.max_connections_per_address,
+        address_requests_per_second: config.address_requests_per_second,
+        address_burst: config.address_burst,
         trusted_proxies: config.trusted_proxies.clone(),
         graphiql: config.graphiql,
         introspection: config.introspection,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::ProjectId;
-use nuncio_store::{Directory, LIVE_WITHIN, Meter, Store};
+use nuncio_store::{Directory, LIVE_WITHIN, Limiter, Meter, Store};
 use parking_lot::Mutex;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,8 @@ pub struct Worker {
     pub meter: Meter,
     /// Which projects are served now, for whoever wants to know.
     pub serving: Serving,
+    /// What rate limits are counted by; somebody else shares it with the other nodes.
+    pub limiter: Limiter,
     /// The rest.
     pub settings: Settings,
 }
@@ -150,8 +152,9 @@ impl Shift {
     }
 
     fn serve(&mut self, project: ProjectId, broker: Broker) {
-        let Worker { store, bus, meter, directory, .. } = self.worker.clone();
-        let session = Session { broker, directory, committer: Committer { store, bus, meter, project } };
+        let Worker { store, bus, meter, directory, limiter, .. } = self.worker.clone();
+        let session =
+            Session { broker, directory, limiter, committer: Committer { store, bus, meter, project } };
         let stop = CancellationToken::new();
         let task = self.tasks.spawn(project::run(session, stop.clone()));
         self.serving.insert(project, (task.id(), stop));

@@ -37,7 +37,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list, create))
         .routes(routes!(get, patch, delete))
         .route("/admin/v1/admin-keys/{id}", post(act))
-        .merge(actions::described(routes!(rotate, revoke)))
+        .merge(actions::described(routes!(rotate)))
+        .merge(actions::described(routes!(revoke)))
 }
 
 /// An admin key, without its secret.

@@ -39,7 +39,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list, create))
         .routes(routes!(get, patch, delete))
         .route("/admin/v1/projects/{project}/keys/{id}", post(act))
-        .merge(actions::described(routes!(rotate, revoke)))
+        .merge(actions::described(routes!(rotate)))
+        .merge(actions::described(routes!(revoke)))
 }
 
 /// An API key, without its secret.

@@ -18,6 +18,7 @@ mod list;
 mod namespaces;
 mod nodes;
 mod projects;
+mod rate_limits;
 mod redrive;
 mod revocations;
 mod rights;
@@ -45,6 +46,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(channels::router())
         .merge(keys::router())
         .merge(signing_keys::router())
+        .merge(rate_limits::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
         .merge(connections::router())

@@ -10,7 +10,7 @@ use nuncio_devstack::testkit::{self, Proxy, TestDatabase};
 use nuncio_model::rights::RightsText;
 use nuncio_model::{Channel, Clock, NamespaceSettings, ProjectId, ProjectName, Rights, Secret, ids};
 use nuncio_store::{
-    Directory, Meter, NewApiKey, NewProject, NodeCard, NodeState, Project, Role, SecretKey, Store,
+    Directory, Limiter, Meter, NewApiKey, NewProject, NodeCard, NodeState, Project, Role, SecretKey, Store,
     StoreOptions,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -106,13 +106,14 @@ async fn launch(
     let directory = Directory::load(store.clone()).await.expect("the settings");
     let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
     let settings_of_server = settings.clone();
+    let limiter = Limiter::default();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
     let node = format!("api-{}", ids::random_text(10));
     let meter = Meter::new(node.clone());
     let (id, host, listen) = (node.clone(), "test".to_owned(), Some(address.clone()));
     let card = NodeCard { id, role: "api", version: "0.1.0", host, listen };
-    let parts = Parts { node, meter, store, directory, bus, broker, clock, settings, drain, tasks };
+    let parts = Parts { node, meter, store, directory, bus, broker, limiter, clock, settings, drain, tasks };
     let app = App::new(parts);
     let (beating, store) = (app.clone(), app.store.clone());
     let state = move || NodeState { connections: beating.open_connections(), ..NodeState::default() };

@@ -44,6 +44,10 @@ pub struct Config {
     pub max_connections: usize,
     /// `NUNCIO_MAX_CONNECTIONS_PER_ADDRESS`: the most connections of one address.
     pub max_connections_per_address: usize,
+    /// `NUNCIO_ADDRESS_REQUESTS_PER_SECOND`: how many requests of one address are taken; with 0, any number.
+    pub address_requests_per_second: u32,
+    /// `NUNCIO_ADDRESS_BURST`: how many of them at once.
+    pub address_burst: u32,
     /// `NUNCIO_TRUSTED_PROXIES`: networks of proxies that are believed whom they were connected by.
     pub trusted_proxies: Vec<IpNet>,
     /// `NUNCIO_DATABASE_CONNECTIONS`: connections that write and administrate.
@@ -91,7 +95,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 24] = [
+pub const KEYS: [&str; 26] = [
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -107,6 +111,8 @@ pub const KEYS: [&str; 24] = [
     "NUNCIO_IDLE_SECONDS",
     "NUNCIO_MAX_CONNECTIONS",
     "NUNCIO_MAX_CONNECTIONS_PER_ADDRESS",
+    "NUNCIO_ADDRESS_REQUESTS_PER_SECOND",
+    "NUNCIO_ADDRESS_BURST",
     "NUNCIO_TRUSTED_PROXIES",
     "NUNCIO_DATABASE_CONNECTIONS",
     "NUNCIO_READ_CONNECTIONS",
@@ -190,6 +196,13 @@ impl Config {
                 1,
                 10_000_000,
             ),
+            address_requests_per_second: reader.number(
+                "NUNCIO_ADDRESS_REQUESTS_PER_SECOND",
+                2_000,
+                0,
+                1_000_000,
+            ),
+            address_burst: reader.number("NUNCIO_ADDRESS_BURST", 20_000, 1, 1_000_000),
             trusted_proxies: reader.networks("NUNCIO_TRUSTED_PROXIES"),
             database_connections: reader.number("NUNCIO_DATABASE_CONNECTIONS", 8, 2, 1_000),
             read_connections: reader.number("NUNCIO_READ_CONNECTIONS", 4, 1, 1_000),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use nuncio_broker::{Broker, Confirm, Link, Names, Properties, Publisher, WakeBus};
 use nuncio_model::{NamespaceSettings, Pattern, ProjectId, ProjectName, Secret};
 use nuncio_store::{
-    DeadLetter, DeadLetterFilter, DeadLetterOrder, Directory, Meter, NewProject, NodeCard, NodeState, Store,
-    StoreOptions,
+    DeadLetter, DeadLetterFilter, DeadLetterOrder, Directory, Limiter, Meter, NewProject, NodeCard,
+    NodeState, Store, StoreOptions,
 };
 use nuncio_worker::{Died, Serving, Settings, Worker};
 use tokio::task::JoinHandle;
@@ -73,6 +73,7 @@ impl Stage {
             bus: WakeBus::memory(),
             directory: self.directory.clone(),
             meter: self.meter.clone(),
+            limiter: Limiter::default(),
             serving: Serving::default(),
             settings: Settings { node: node.to_owned(), drain: Duration::from_secs(10), audit_days: 0 },
         };

@@ -96,7 +96,8 @@ pub(super) struct Session {
 impl Session {
     /// Goes on with the socket alone.
     pub(super) fn serve(self, socket: TcpStream, seat: Seat) -> Connection {
-        let Self { endpoint, identity, dialect, framing, client, first, renewal } = self;
+        let Self { mut endpoint, identity, dialect, framing, client, first, renewal } = self;
+        endpoint.visitor = endpoint.visitor.connected(&endpoint.app);
         let (bell, holding) = match &first {
             First::Nothing(holding) => (holding.bell().clone(), true),
             First::Operation(_) | First::Refused(_) => (Arc::default(), false),
@@ -379,12 +380,20 @@ impl Connection {
 
     fn start(&mut self, id: &str, request: &[u8]) {
         let planned = Incoming::read(request).map_err(|error| Box::new(error::response(error)));
-        match planned
-            .and_then(|incoming| plan(&self.endpoint, self.standing.identity(), incoming, Receipt::Unknown))
-        {
+        let identity = self.standing.identity();
+        let planned = planned.and_then(|incoming| plan(&self.endpoint, identity, incoming, Receipt::Unknown));
+        match planned.and_then(|plan| self.count(&plan).map(|()| plan)) {
             Ok(plan) => self.run(id, plan),
             Err(refused) => self.refuse(id, *refused),
         }
+    }
+
+    /// Counts a subscription that others share; the others count themselves, and a request was counted where it came in.
+    fn count(&self, plan: &Plan) -> Result<(), Box<Response>> {
+        let Plan::Shared(shared) = plan else { return Ok(()) };
+        let Endpoint { app, visitor, .. } = &self.endpoint;
+        let counted = visitor.subscribe(app, self.standing.identity(), &shared.asked.patterns);
+        counted.map_err(|error| Box::new(error::response(error)))
     }
 
     fn run(&mut self, id: &str, plan: Plan) {

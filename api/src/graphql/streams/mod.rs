@@ -46,6 +46,7 @@ pub(super) async fn post(
 ) -> Response {
     let answer = async {
         let identity = endpoint.admit(caller, request.headers())?;
+        endpoint.visitor.request(&endpoint.app, &identity)?;
         let exit = Exit::of(request.extensions(), request.version())?;
         let client = Client::of(request.headers(), request.extensions());
         match Posted::read(request, endpoint.app.settings.graphql_batch).await? {
@@ -67,6 +68,7 @@ pub(super) async fn get(
 ) -> Response {
     let answer = async move {
         let StreamCaller(identity) = caller?;
+        endpoint.visitor.request(&endpoint.app, &identity)?;
         let exit = Exit::of(request.extensions(), request.version())?;
         let client = Client::of(request.headers(), request.extensions());
         let incoming = Incoming::from_query(request.uri().query().unwrap_or_default())?;
@@ -103,11 +105,15 @@ async fn answer(
             }
             First::Operation(Plan::Alone(operation))
         }
-        Ok(shared) => First::Operation(shared),
+        Ok(Plan::Shared(shared)) => {
+            endpoint.visitor.subscribe(&endpoint.app, &identity, &shared.asked.patterns)?;
+            First::Operation(Plan::Shared(shared))
+        }
         Err(refused) if accept.json().is_some() => return Ok(whole(refused)),
         Err(refused) => First::Refused(refused),
     };
     let dialect = Dialect::wanted(accept).unwrap_or(Dialect::Distinct);
+    endpoint.visitor.connect(&endpoint.app, &identity)?;
     let framing = exit.framing;
     let renewal = None;
     Ok(begin(exit, Session { endpoint, identity, dialect, framing, client, first, renewal }))

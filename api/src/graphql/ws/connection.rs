@@ -300,7 +300,8 @@ impl Connection {
             return Err(End::Close(CloseReason::GoingAway));
         }
         if !self.protocol.is_ready() {
-            let late = self.init_until <= now;
+            // While it is being found out who asks, it is not the client that is late.
+            let late = self.init_until <= now && self.admitting.is_none();
             return if late { Err(End::Close(CloseReason::InitTimeout)) } else { Ok(()) };
         }
         if self.ping_at <= now {
@@ -378,7 +379,8 @@ impl Connection {
     ) -> Result<(), End> {
         let identity = admitted.map_err(|error| {
             error.log("");
-            End::Close(CloseReason::Forbidden)
+            let is_too_many = error.code == Code::RateLimited;
+            End::Close(if is_too_many { CloseReason::Overloaded } else { CloseReason::Forbidden })
         })?;
         self.ring_at_end_of(&identity);
         let client = self.opening.client.take();
@@ -404,6 +406,7 @@ impl Connection {
         let by_header = self.opening.by_header.clone();
         let origin = self.opening.origin.clone();
         let (app, address) = (self.app().clone(), self.opening.address);
+        let visitor = self.endpoint.visitor.clone();
         Box::pin(async move {
             let identity = match (text, by_header) {
                 (Some(text), _) => authenticate(&app, &text, address).await?,
@@ -411,6 +414,7 @@ impl Connection {
                 (None, None) => return Err(ApiError::unauthenticated("there are no credentials")),
             };
             origin.check(&*app.project(&identity)?)?;
+            visitor.connect_in_time(&app, &identity).await?;
             Ok(identity)
         })
     }
@@ -426,7 +430,8 @@ impl Connection {
             return Err(End::Close(CloseReason::NotInitialised));
         };
         let receipt = self.protocol.dialect().receipt();
-        match plan(&self.endpoint, &identity, incoming, receipt) {
+        let planned = plan(&self.endpoint, &identity, incoming, receipt);
+        match planned.and_then(|plan| self.count(&identity, plan)) {
             Ok(Plan::Shared(shared)) => {
                 let head = message::result_head(self.protocol.dialect(), id);
                 self.subscriptions.start((id, head), &self.endpoint, &identity, shared);
@@ -448,6 +453,17 @@ impl Connection {
         let Opening { origin, address, .. } = &self.opening;
         let make = || Arc::new(Renewal::new(origin.clone(), *address, None));
         self.renewal.get_or_insert_with(make).clone()
+    }
+
+    /// Counts an operation; a subscription that nobody shares counts itself.
+    fn count(&self, identity: &Identity, plan: Plan) -> Result<Plan, Box<Response>> {
+        let Endpoint { app, visitor, .. } = &self.endpoint;
+        let counted = match &plan {
+            Plan::Shared(shared) => visitor.subscribe(app, identity, &shared.asked.patterns),
+            Plan::Alone(operation) if operation.is_subscription => Ok(()),
+            Plan::Alone(_) => visitor.request(app, identity),
+        };
+        counted.map(|()| plan).map_err(|error| Box::new(error::response(error)))
     }
 
     fn stop<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>, id: &str) {

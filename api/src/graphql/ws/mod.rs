@@ -94,11 +94,12 @@ impl Connections {
 
 /// Accepts the handshake and serves the socket in a task of its own.
 pub(super) fn open(
-    endpoint: Endpoint,
+    mut endpoint: Endpoint,
     connections: &Connections,
     by_header: Option<Arc<Identity>>,
     mut request: Request,
 ) -> Response {
+    endpoint.visitor = endpoint.visitor.connected(&endpoint.app);
     let app = &endpoint.app;
     let settings = app.settings.sockets.clone();
     let handshake = match upgrade::accept(&mut request, settings.legacy) {

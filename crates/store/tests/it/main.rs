@@ -6,6 +6,7 @@ mod concurrent;
 mod cost;
 mod epoch;
 mod kit;
+mod limits;
 mod random;
 mod read;
 mod reservations;
