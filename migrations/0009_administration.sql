@@ -97,6 +97,14 @@ create trigger audit after insert or update or delete on signing_keys for each r
     execute function audit('signing-keys', 'kid');
 create trigger audit after insert or update or delete on admin_keys for each row
     execute function audit('admin-keys', 'id');
+create trigger audit after insert or update on revocations for each row
+    execute function audit('revocations', 'id');
+-- Those that have been over for a month are swept, by nobody.
+create trigger audit_deletion after delete on revocations for each row
+    when (old.expires_at is null or old.expires_at > now() - interval '30 days')
+    execute function audit('revocations', 'id');
+create trigger audit after insert or update or delete on rate_limits for each row
+    execute function audit('rate-limits', 'id');
 
 -- Answers to requests that carried an Idempotency-Key. id is a keyed hash of method, path and that key; answer is
 -- encrypted under a key that only the client's admin key and Idempotency-Key together make; null while the first

@@ -6,16 +6,18 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Identity};
-use nuncio_store::{Directory, Project, Store};
+use nuncio_store::{Directory, Limiter, Meter, Project, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Usage;
 use crate::clockwork::Clockwork;
+use crate::connections::{Connections, Errands};
 use crate::error::ApiError;
 use crate::feed::Feeds;
 use crate::filter::Filters;
 use crate::graphql::SocketSettings;
+use crate::limits::Limits;
 use crate::publish::Publisher;
 use crate::resume::Resumes;
 
@@ -46,6 +48,10 @@ pub struct ApiSettings {
     pub connections_per_address: usize,
     /// The most connections in all.
     pub connections: usize,
+    /// How many requests of one address are taken in a second; with 0, any number.
+    pub address_requests_per_second: u32,
+    /// How many of them at once.
+    pub address_burst: u32,
     /// The proxies that are believed whom they were connected by.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -65,6 +71,8 @@ impl Default for ApiSettings {
             idle: Duration::from_secs(75),
             connections_per_address: 20_000,
             connections: 100_000,
+            address_requests_per_second: 2_000,
+            address_burst: 20_000,
             trusted_proxies: Vec::new(),
         }
     }
@@ -72,6 +80,10 @@ impl Default for ApiSettings {
 
 /// What an api node is built from.
 pub struct Parts {
+    /// The name of this node, unlike that of any other.
+    pub node: String,
+    /// Counts what projects use; somebody else has it written.
+    pub meter: Meter,
     /// The log and the settings.
     pub store: Store,
     /// The settings as this node knows them.
@@ -80,6 +92,8 @@ pub struct Parts {
     pub bus: WakeBus,
     /// Where dead letters are published again; none where there is no broker.
     pub broker: Option<Broker>,
+    /// What rate limits are counted by; somebody else shares it with the other nodes.
+    pub limiter: Limiter,
     /// The time.
     pub clock: Clock,
     /// Limits and times.
@@ -106,8 +120,16 @@ pub struct App {
     pub filters: Filters,
     /// Where dead letters are published again.
     pub broker: Option<Broker>,
+    /// How often what may be done.
+    pub limits: Limits,
     /// Which API keys are in use.
     pub usage: Usage,
+    /// What projects use.
+    pub meter: Meter,
+    /// What stays open here.
+    pub(crate) connections: Connections,
+    /// What nodes ask each other.
+    pub(crate) errands: Errands,
     /// The time.
     pub clock: Clock,
     /// Limits and times.
@@ -123,13 +145,17 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, directory, bus, broker, clock, settings, drain, tasks } = parts;
-        let publisher = Publisher::new(store.clone(), bus.clone(), tasks.clone());
+        let Parts { node, meter, store, directory, bus, broker, limiter, clock, settings, drain, tasks } =
+            parts;
+        let publisher = Publisher::new(store.clone(), bus.clone(), meter.clone(), tasks.clone());
         let feeds = Feeds::new(store.clone(), bus, tasks.clone(), drain.clone());
         let stale = directory.freshness().changes();
         let clockwork = Clockwork::start(&tasks, directory.changes(), stale, drain.clone());
         let (usage, resumes) = (Usage::default(), Resumes::new(store.clone()));
         tasks.spawn(resumes.clone().keep(drain.clone()));
+        let connections = Connections::new(node, clock.clone(), meter.clone());
+        let errands = Errands::new(store.clone(), connections.clone(), feeds.clone());
+        tasks.spawn(errands.clone().keep(drain.clone()));
         let app = Arc::new(Self {
             store,
             directory,
@@ -138,7 +164,11 @@ impl App {
             resumes,
             filters: Filters::default(),
             broker,
+            limits: Limits::new(limiter),
             usage,
+            meter,
+            connections,
+            errands,
             clock,
             settings,
             clockwork,
@@ -148,6 +178,11 @@ impl App {
         let keeper = app.clone();
         app.tasks.spawn(async move { keeper.usage.keep(&keeper.store, keeper.drain.clone()).await });
         app
+    }
+
+    /// How many connections stay open here.
+    pub fn open_connections(&self) -> usize {
+        self.connections.count()
     }
 
     /// The project of whoever is asking.

@@ -9,6 +9,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::limits::{RATE_LIMIT, RATE_LIMIT_POLICY};
 
 /// An entry of a project's list that stands for every origin.
 const ANY: &str = "*";
@@ -33,7 +34,12 @@ pub(crate) fn layer(app: &Arc<App>) -> CorsLayer {
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("x-graphql-event-stream-token"),
         ])
-        .expose_headers([HeaderName::from_static("x-request-id"), header::RETRY_AFTER])
+        .expose_headers([
+            HeaderName::from_static("x-request-id"),
+            header::RETRY_AFTER,
+            RATE_LIMIT_POLICY,
+            RATE_LIMIT,
+        ])
 }
 
 /// Refuses what a page of a foreign origin sends with a good token. Requests without `Origin` come from no browser.

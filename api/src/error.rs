@@ -29,6 +29,8 @@ pub struct ApiError {
     pub members: Vec<(String, Value)>,
     /// The HTTP status, where it says more than the code does.
     status: Option<StatusCode>,
+    /// When to try again, where that is known; none within where trying again does not help.
+    retry: Option<Option<Duration>>,
     /// What the log is told and the client is not.
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -52,7 +54,7 @@ impl ApiError {
     /// An error with this code and a sentence for the client.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let (fields, members) = (Vec::new(), Vec::new());
-        Self { code, detail: detail.into(), fields, members, status: None, cause: None }
+        Self { code, detail: detail.into(), fields, members, status: None, retry: None, cause: None }
     }
 
     /// A malformed request.
@@ -128,6 +130,13 @@ impl ApiError {
         self
     }
 
+    /// Says when to try again; none where that does not help.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.retry = Some(wait);
+        self
+    }
+
     /// Keeps the cause for the log.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -163,7 +172,13 @@ impl ApiError {
 
     /// When to try again, where that is worth telling.
     pub fn retry_after(&self) -> Option<Duration> {
-        matches!(self.code, Code::Unavailable | Code::RateLimited).then_some(RETRY_AFTER)
+        let usual = matches!(self.code, Code::Unavailable | Code::RateLimited).then_some(RETRY_AFTER);
+        self.retry.unwrap_or(usual)
+    }
+
+    /// The same in whole seconds, rounded up, as `Retry-After` has it (RFC 9110, section 10.2.3).
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        self.retry_after().and_then(|wait| u64::try_from(wait.as_nanos().div_ceil(1_000_000_000)).ok())
     }
 
     /// Writes to the log what only the log may know. Call it once, where the request leaves.

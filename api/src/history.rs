@@ -16,9 +16,11 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::auth::{self, Caller, StreamCaller, Watch};
+use crate::connections::{Client, Kind, Open};
 use crate::error::ApiError;
 use crate::feed::{Place, Start};
 use crate::filter::Filter;
+use crate::limits::Visitor;
 use crate::openapi::{EventsPage, Problem};
 use crate::query::Reading;
 use crate::sse;
@@ -59,12 +61,16 @@ pub async fn of_channel(
         return sse::open(&app, &identity, &parts, reading, vec![pattern]);
     }
     let Caller(identity) = Caller::from_request_parts(&mut parts, &app).await?;
+    Visitor::of(&parts.extensions).request(&app, &identity)?;
     let pattern = Pattern::parse(&channel)?;
     auth::require_pattern(&identity, Action::Subscribe, &pattern)?;
     let mut reading = Reading::parse(parts.uri.query())?;
     let filter = reading.filter.take();
     let wanted = Wanted::parse(reading)?;
-    let page = wanted.read(&app, identity, vec![pattern].into(), filter.as_ref()).await?;
+    let tally = app.meter.of(identity.project);
+    let client = Client::of(&parts.headers, &parts.extensions);
+    let page = wanted.read(&app, (identity, client), vec![pattern].into(), filter.as_ref()).await?;
+    tally.delivered(page.events.len() as u64);
     Ok(([(header::CONTENT_TYPE, "application/json")], page.to_json()).into_response())
 }
 
@@ -128,7 +134,7 @@ impl Wanted {
     async fn read(
         &self,
         app: &App,
-        identity: Arc<Identity>,
+        (identity, client): (Arc<Identity>, Client),
         patterns: Arc<[Pattern]>,
         filter: Option<&Filter>,
     ) -> Result<HistoryPage, ApiError> {
@@ -142,9 +148,10 @@ impl Wanted {
                 match wait {
                     // A filter that has not looked through all there is goes on with the next request, not here.
                     Some(wait) if page.events.is_empty() && !(filter.is_some() && page.has_more) => {
+                        let open = app.connections.open(Kind::LongPoll, client, &identity, &Arc::default());
                         let watch = Watch::over(app, identity, patterns.clone());
                         let sieve = Sieve::new(filter, *first);
-                        poll(app, watch, patterns, page, sieve, *wait).await
+                        poll(app, (watch, &open), patterns, page, sieve, *wait).await
                     }
                     _ => Ok(page),
                 }
@@ -214,7 +221,7 @@ pub async fn page_back(
 /// Waits for the first events after an empty page; the page comes back empty when nothing came in time.
 async fn poll(
     app: &App,
-    mut watch: Watch<'_>,
+    (mut watch, open): (Watch<'_>, &Open),
     patterns: Arc<[Pattern]>,
     page: HistoryPage,
     mut sieve: Sieve<'_>,
@@ -227,6 +234,8 @@ async fn poll(
         let chunk = tokio::select! {
             biased;
             () = app.drain.cancelled() => break,
+            // It comes back, if it likes.
+            () = open.ended() => break,
             refused = watch.lapse() => return Err(refused),
             chunk = reader.next(sieve.limit) => chunk?,
             () = tokio::time::sleep_until(until) => break,

@@ -8,6 +8,7 @@ pub mod app;
 pub mod auth;
 pub mod body;
 pub mod clockwork;
+mod connections;
 mod cors;
 pub mod error;
 pub mod feed;
@@ -17,6 +18,7 @@ pub mod history;
 #[cfg(test)]
 mod hot;
 pub mod hub;
+pub mod limits;
 mod live;
 pub mod openapi;
 pub mod problem;

@@ -72,7 +72,11 @@ pub struct EventsPage {
         (name = "namespaces", description = "Settings of the channels below a first segment"),
         (name = "keys", description = "API keys"),
         (name = "signing keys", description = "Keys that tokens are signed with"),
+        (name = "rate limits", description = "How often what may be done"),
         (name = "dead letters", description = "Messages that could not become events"),
+        (name = "connections", description = "What clients keep open, on all nodes"),
+        (name = "nodes", description = "The processes that serve this database"),
+        (name = "usage", description = "What projects use, by day"),
         (name = "admin keys", description = "Keys for this API; managed by owners for all projects"),
         (name = "audit log", description = "Who did what, before and after"),
     )

@@ -123,8 +123,8 @@ fn render(error: &ApiError, request_id: &str, old: &HeaderMap) -> Response {
             headers.insert(name, value.clone());
         }
     }
-    if let Some(wait) = error.retry_after() {
-        headers.insert(RETRY_AFTER, wait.as_secs().into());
+    if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, seconds.into());
     }
     if error.code == Code::Unauthenticated {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

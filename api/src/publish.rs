@@ -12,7 +12,7 @@ use nuncio_broker::WakeBus;
 use nuncio_model::event::{EventError, Published};
 use nuncio_model::limits::MAX_BATCH_EVENTS;
 use nuncio_model::{Code, Draft, ProjectId, PublisherKind};
-use nuncio_store::{Policy, Project, Store};
+use nuncio_store::{Meter, Policy, Project, Store};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -33,6 +33,7 @@ pub struct Publisher(Arc<Inner>);
 struct Inner {
     store: Store,
     bus: WakeBus,
+    meter: Meter,
     tasks: TaskTracker,
     lanes: Mutex<HashMap<ProjectId, Lane>>,
 }
@@ -55,9 +56,10 @@ pub enum PublishError {
 }
 
 impl Publisher {
-    /// A publisher into this log; `bus` tells the other nodes, `tasks` keeps the commits until they are done.
-    pub fn new(store: Store, bus: WakeBus, tasks: TaskTracker) -> Self {
-        Self(Arc::new(Inner { store, bus, tasks, lanes: Mutex::default() }))
+    /// A publisher into this log; `bus` tells the other nodes, `meter` counts, `tasks` keeps the commits until they are
+    /// done.
+    pub fn new(store: Store, bus: WakeBus, meter: Meter, tasks: TaskTracker) -> Self {
+        Self(Arc::new(Inner { store, bus, meter, tasks, lanes: Mutex::default() }))
     }
 
     /// Checks the events by the rules of their namespaces and stores them: all or none, in their order, one after the
@@ -104,7 +106,7 @@ impl Publisher {
     async fn work(self, project: ProjectId) {
         let _guard = Abandon { publisher: &self, project };
         while let Some(jobs) = self.next_batch(project) {
-            commit::commit(&self.0.store, &self.0.bus, project, jobs).await;
+            commit::commit(&self.0.store, (&self.0.bus, &self.0.meter), project, jobs).await;
         }
     }
 

@@ -20,7 +20,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::server::Full;
-use crate::{address, admin, cors, graphql, history, openapi, problem, publish, sse, well_formed};
+use crate::{address, admin, cors, graphql, history, limits, openapi, problem, publish, sse, well_formed};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -28,17 +28,19 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 /// Every address of an api node.
 pub fn router(app: Arc<App>) -> Router {
     let (documented, description) = documented().split_for_parts();
-    documented
+    let router = documented
         .merge(graphql::router(&app))
         .merge(SwaggerUi::new("/admin/docs").url("/admin/openapi.json", openapi::finish(description)))
         .route("/admin", get(|| async { Redirect::temporary("/admin/docs") }))
         .layer(middleware::from_fn_with_state(app.clone(), admin::idempotency_layer))
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(app.settings.max_body_bytes))
-        .layer(cors::layer(&app))
+        .layer(cors::layer(&app));
+    limits::guard::around(router, &app)
         .layer(middleware::from_fn_with_state(app.clone(), address::layer))
         .layer(middleware::from_fn(well_formed::layer))
         .layer(middleware::from_fn(problem::layer))
+        .layer(middleware::from_fn(limits::layer))
         .layer(header_unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header_unless_set(header::X_FRAME_OPTIONS, "DENY"))
         .layer(header_unless_set(header::REFERRER_POLICY, "no-referrer"))

@@ -19,8 +19,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::auth::{self, StreamCaller};
+use crate::connections::Client;
 use crate::error::ApiError;
 use crate::feed::Start;
+use crate::limits::Visitor;
 use crate::live::{self, Exit};
 use crate::openapi::Problem;
 use crate::query::Reading;
@@ -76,6 +78,8 @@ pub(crate) fn open(
     mut reading: Reading,
     patterns: Vec<Pattern>,
 ) -> Result<Response, ApiError> {
+    let visitor = Visitor::of(&request.extensions);
+    visitor.request(app, identity)?;
     reading.check_for_stream()?;
     for pattern in &patterns {
         auth::require_pattern(identity, Action::Subscribe, pattern)?;
@@ -84,9 +88,12 @@ pub(crate) fn open(
     let (typed, framing) = (reading.typed, exit.framing);
     let form = Form { typed, framing, filter: reading.filter.take() };
     let start = start(&request.headers, reading)?;
+    visitor.connect(app, identity)?;
+    visitor.subscribe(app, identity, &patterns)?;
     let (app, identity, patterns) = (app.clone(), identity.clone(), patterns.into());
     let hello = frame::hello(app.settings.reconnect);
-    let session = Session { app, identity, patterns, form, start };
+    let client = Client::of(&request.headers, &request.extensions);
+    let session = Session { app, identity, patterns, form, start, client };
     let takeover =
         Box::new(|socket, seat, tasks: &TaskTracker| drop(tasks.spawn(session.serve(socket, seat))));
     Ok(live::open(exit, EVENT_STREAM, hello, takeover))

@@ -7,6 +7,7 @@
 mod append;
 mod backlog;
 mod baseline;
+mod checks;
 mod fanout;
 mod latency;
 mod program;
@@ -54,6 +55,15 @@ enum Command {
         #[arg(long, default_value_t = 1_000)]
         batch: usize,
     },
+    /// What checks of rights and of rate limits cost, in nanoseconds.
+    Checks {
+        /// Checks in a round.
+        #[arg(long, default_value_t = 1_000_000)]
+        checks: usize,
+        /// Rounds, of which the best counts.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
     /// From the log to subscribers: what a delivery costs, beside the floor and other servers.
     Fanout(fanout::Options),
     /// A server to be measured; started by the benchmark itself.
@@ -80,6 +90,7 @@ fn main() -> Result<()> {
             LocalSet::new().block_on(&runtime, fanout::driver::run())
         }
         Command::Serve { server, address } => Runtime::new()?.block_on(serve(server, address)),
+        Command::Checks { checks, rounds } => checks::run(checks, rounds),
         command => Runtime::new()?.block_on(async {
             tokio::select! {
                 done = run(binary, command) => done,
@@ -116,7 +127,7 @@ async fn run(binary: PathBuf, command: Command) -> Result<()> {
         }
         Command::Append { events, batch } => append::run(&setting, events, batch).await?,
         Command::Fanout(options) => fanout::run(&setting, options).await?,
-        Command::Serve { .. } | Command::Drive => {}
+        Command::Checks { .. } | Command::Serve { .. } | Command::Drive => {}
     }
     setting.stop().await
 }

@@ -8,8 +8,11 @@ use nuncio_api::{ApiSettings, App, Parts};
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::{Clock, Secret, ids};
 use nuncio_runtime::{Config, Health, Ops, Shutdown};
-use nuncio_store::{Directory, Role as AdminRole, SecretKey, Store, StoreOptions};
-use nuncio_worker::Worker;
+use nuncio_store::{
+    Actor, Directory, Error, Limiter, Meter, NodeCard, NodeState, Role as AdminRole, SecretKey, Store,
+    StoreOptions,
+};
+use nuncio_worker::{Serving, Worker};
 use tokio::net::TcpListener;
 
 use crate::commands::serve::Role;
@@ -17,6 +20,8 @@ use crate::exit::{Failure, chain};
 
 /// How often the database is asked whether it is there, for `/health/ready`.
 const HEALTH_EVERY: Duration = Duration::from_secs(2);
+/// How long the last words to the database may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The sockets of a node, bound before anything else is started.
 pub(crate) struct Listeners {
@@ -92,6 +97,28 @@ fn waiting() -> ExponentialBuilder {
         .with_jitter()
 }
 
+/// A node that runs.
+pub(crate) struct Running {
+    store: Store,
+    meter: Meter,
+    node: String,
+}
+
+impl Running {
+    /// Writes what was counted to the end, and says that the node is gone. Call it after everything else has ended.
+    pub(crate) async fn finish(self) {
+        let last_words = async {
+            self.meter.finish(&self.store).await?;
+            self.store.retire_node(&self.node).await
+        };
+        match tokio::time::timeout(FAREWELL, last_words).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = chain(&error), "others learn late of this node's end"),
+            Err(_) => tracing::warn!("others learn late of this node's end: PostgreSQL does not answer"),
+        }
+    }
+}
+
 /// Starts a node of this role: everything it runs belongs to `shutdown`.
 pub(crate) async fn start(
     config: &Config,
@@ -99,12 +126,10 @@ pub(crate) async fn start(
     listeners: Listeners,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     shutdown: &Shutdown,
-) -> Result<(), Failure> {
+) -> Result<Running, Failure> {
     let store = connect_store(config).await?;
     wait_for_schema(config, &store).await?;
-    if let Some(key) = &config.admin_key {
-        store.ensure_admin_key(&Secret::new(key.clone()), "NUNCIO_ADMIN_KEY", AdminRole::Owner).await?;
-    }
+    ensure_admin_key(config, &store).await?;
     let broker = connect_broker(config).await?;
     let directory = Directory::load(store.clone()).await?;
     let bus = match &config.amqp_url {
@@ -114,33 +139,78 @@ pub(crate) async fn start(
     let health = Health::default();
     let ops = Ops { health: health.clone(), metrics };
     shutdown.spawn_to_the_end("ops", ops.serve(listeners.ops, shutdown.stop.clone()));
+    // One for the whole process: what its parts let through counts together.
+    let limiter = Limiter::default();
+    let share = limiter.clone().keep(store.clone(), shutdown.stop.clone());
+    shutdown.spawn_to_the_end("limits", run_steadily(share));
     // To the end: what is open while the node drains ends with its credentials, and is not paused.
     shutdown.spawn_to_the_end("settings", run_steadily(directory.clone().run(shutdown.stop.clone())));
     shutdown.spawn("health", run_steadily(watch_health(store.clone(), health, shutdown.clone())));
+    let card = node_card(role, listeners.api.as_ref());
+    let (node, serving) = (card.id.clone(), Serving::default());
+    let meter = Meter::new(node.clone());
+    // What is counted while the node drains is written at its end.
+    shutdown.spawn("usage", run_steadily(meter.clone().run(store.clone(), shutdown.drain.clone())));
+    let mut app = None;
     if let Some(listener) = listeners.api {
         let settings = api_settings(config);
-        let app = App::new(Parts {
+        let api = App::new(Parts {
+            node: node.clone(),
+            meter: meter.clone(),
             store: store.clone(),
             directory: directory.clone(),
             bus: bus.clone(),
             broker: broker.clone(),
+            limiter: limiter.clone(),
             clock: Clock::system(),
             settings: settings.clone(),
             drain: shutdown.drain.clone(),
             tasks: shutdown.tasks.clone(),
         });
-        let (router, drain) = (nuncio_api::router(app), shutdown.drain.clone());
+        let (router, drain) = (nuncio_api::router(api.clone()), shutdown.drain.clone());
+        app = Some(api);
         let serve = async move { nuncio_api::serve(listener, router, &settings, drain).await };
         shutdown.spawn("api", run_steadily(serve));
     }
+    let served = serving.clone();
+    let state = move || NodeState {
+        connections: app.as_ref().map_or(0, |app| app.open_connections()),
+        projects: served.projects(),
+        paused: app.as_ref().is_some_and(|app| app.is_paused()),
+    };
+    // While it drains, what is in hand is still this node's.
+    let beat = card.beat(store.clone(), state, shutdown.stop.clone());
+    shutdown.spawn_to_the_end("heartbeat", run_steadily(beat));
     if role.works() {
-        let settings = nuncio_worker::Settings {
-            node: format!("{}-{}", role.as_str(), ids::random_text(8)),
-            role: role.as_str(),
-            drain: config.drain,
-        };
-        let worker = Worker { store, broker, bus, directory, settings };
+        let (node, drain, audit_days) = (node.clone(), config.drain, config.audit_days);
+        let settings = nuncio_worker::Settings { node, drain, audit_days };
+        let (store, meter) = (store.clone(), meter.clone());
+        let worker = Worker { store, broker, bus, directory, meter, limiter, serving, settings };
         shutdown.spawn("worker", worker.run(shutdown.drain.clone()));
+    }
+    Ok(Running { store, meter, node })
+}
+
+/// What this process calls itself, and where it is.
+fn node_card(role: Role, listener: Option<&TcpListener>) -> NodeCard {
+    // Where the system does not tell a name, none is better than a wrong one.
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let listen = listener.and_then(|listener| listener.local_addr().ok()).map(|address| address.to_string());
+    let id = format!("{}-{}", role.as_str(), ids::random_text(10));
+    NodeCard { id, role: role.as_str(), version: env!("CARGO_PKG_VERSION"), host, listen }
+}
+
+/// Makes the admin key of the configuration where it is not there. One that was revoked stays so: that is told, and keeps
+/// no node from serving.
+async fn ensure_admin_key(config: &Config, store: &Store) -> Result<(), Failure> {
+    let Some(key) = &config.admin_key else { return Ok(()) };
+    let store = store.acting_as(Actor::command("NUNCIO_ADMIN_KEY"));
+    match store.ensure_admin_key(&Secret::new(key.clone()), "NUNCIO_ADMIN_KEY", AdminRole::Owner).await {
+        Err(error @ Error::Refused(_)) => tracing::warn!("NUNCIO_ADMIN_KEY opens nothing: {error}"),
+        Err(error @ Error::Unreadable(_)) => {
+            return Err(Failure::Config(format!("NUNCIO_ADMIN_KEY: {error}")));
+        }
+        ensured => ensured?,
     }
     Ok(())
 }
@@ -155,6 +225,8 @@ fn api_settings(config: &Config) -> ApiSettings {
         idle: config.idle,
         connections: config.max_connections,
         connections_per_address: config.max_connections_per_address,
+        address_requests_per_second: config.address_requests_per_second,
+        address_burst: config.address_burst,
         trusted_proxies: config.trusted_proxies.clone(),
         graphiql: config.graphiql,
         introspection: config.introspection,

@@ -1,5 +1,6 @@
 //! Batches: messages taken together, decoded as they come, to be stored by one commit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nuncio_broker::Message;
@@ -58,6 +59,34 @@ impl Batch {
     /// How many messages are in it.
     pub(crate) fn len(&self) -> usize {
         self.taken.len()
+    }
+
+    /// The namespaces of the events of a message, by its place, and how many there are in each.
+    pub(crate) fn namespaces(&self, number: usize) -> BTreeMap<&str, u64> {
+        let mut namespaces = BTreeMap::new();
+        let entries = self.entries.as_deref().unwrap_or_default();
+        // They stand in the order of their messages.
+        let first = entries.partition_point(|entry| (entry.batch as usize) < number);
+        for entry in entries[first..].iter().take_while(|entry| entry.batch as usize == number) {
+            *namespaces.entry(entry.draft.channel.namespace()).or_default() += 1;
+        }
+        namespaces
+    }
+
+    /// Takes so many messages from the front, as a batch of their own.
+    pub(crate) fn take_front(&mut self, count: usize) -> Self {
+        let rest = self.taken.split_off(count.min(self.taken.len()));
+        let taken = std::mem::replace(&mut self.taken, rest);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let entries = self.entries.as_mut().map(|entries| {
+            let later = entries.split_off(entries.partition_point(|entry| entry.batch < count));
+            let front = std::mem::replace(entries, later);
+            entries.iter_mut().for_each(|entry| entry.batch -= count);
+            front
+        });
+        let bytes = taken.iter().map(|taken| taken.message.body.len()).sum();
+        self.bytes -= bytes;
+        Self { project: self.project.clone(), taken, entries, bytes }
     }
 
     /// Whether it is as large as one commit should be.

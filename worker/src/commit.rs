@@ -3,7 +3,7 @@
 
 use nuncio_broker::{Wake, WakeBus, reconnect_delays};
 use nuncio_model::ProjectId;
-use nuncio_store::{Error, Outcome, Store};
+use nuncio_store::{Error, Meter, Outcome, Store};
 
 use crate::batch::Batch;
 use crate::reason::{ID_CONFLICT, NOT_STORABLE, Rejection};
@@ -13,6 +13,7 @@ use crate::reason::{ID_CONFLICT, NOT_STORABLE, Rejection};
 pub(crate) struct Committer {
     pub(crate) store: Store,
     pub(crate) bus: WakeBus,
+    pub(crate) meter: Meter,
     pub(crate) project: ProjectId,
 }
 
@@ -94,6 +95,7 @@ impl Committer {
         let owners: Vec<u32> = entries.iter().map(|entry| entry.batch).collect();
         let appended = self.store.append(self.project, entries).await?;
         metrics::counter!("nuncio_ingested_total").increment(appended.events.len() as u64);
+        self.meter.stored(self.project, &appended.events);
         if let Some(wake) = Wake::of(appended.events) {
             self.bus.send(wake);
         }

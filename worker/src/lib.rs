@@ -3,6 +3,7 @@
 //! ```text
 //! worker ─ project (a task each) ─ session (a connection) ─ batch ─ decode
 //!    │                                   │                    └──── commit: append → wake → dead letters
+//!    │                                   ├ pace (rate limits slow it down)
 //!    ├ herald (makes exchanges)          └ aside (what was not routed, what RabbitMQ gave up)
 //!    └ retention
 //! ```
@@ -12,6 +13,7 @@ mod batch;
 mod commit;
 pub mod decode;
 mod herald;
+mod pace;
 mod project;
 pub mod reason;
 mod retention;
@@ -19,4 +21,4 @@ mod session;
 mod share;
 mod worker;
 
-pub use worker::{Died, Settings, Worker};
+pub use worker::{Died, Serving, Settings, Worker};

@@ -25,6 +25,7 @@ pub(crate) async fn run(session: Session, stop: CancellationToken) {
         }
         let delay = match &ended {
             // It leaves the queue when it has come often enough; what is behind it should not wait for that.
+            Ended::Slowed => Duration::ZERO,
             Ended::Broker(error) if error.is_unreadable() => Duration::from_millis(20),
             _ => delays.next().unwrap_or_default(),
         };

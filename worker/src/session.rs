@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio_broker::{Broker, Consumer, Link, Names};
-use nuncio_store::{Directory, Project};
+use nuncio_store::{Directory, Limiter, Project};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::aside;
 use crate::batch::Batch;
 use crate::commit::{Committer, Gone};
+use crate::pace::{self, Pace};
 
 /// The most messages of a project that are held unacknowledged: two commits' worth, one under way and one to follow.
 const PREFETCH: u16 = 2_000;
@@ -35,6 +36,7 @@ const GROW_FOR: Duration = Duration::from_millis(2);
 pub(crate) struct Session {
     pub(crate) broker: Broker,
     pub(crate) directory: Directory,
+    pub(crate) limiter: Limiter,
     pub(crate) committer: Committer,
 }
 
@@ -53,6 +55,9 @@ pub(crate) enum Ended {
     /// The project was deleted.
     #[error("the project was deleted")]
     Gone,
+    /// A rate limit was made or changed, and what is in hand would wait too long for it.
+    #[error("less is to be held unacknowledged, by a new rate limit")]
+    Slowed,
 }
 
 impl From<Gone> for Ended {
@@ -74,12 +79,29 @@ impl Session {
         aside::look(self, &link, &names).await?;
         if let Some(consumer) = self.start(&link, &names, stop).await? {
             let next = Batch::new(project);
-            Flow { session: self, link: &link, names: &names, consumer, next, settling: None, busy: false }
-                .run(stop)
-                .await?;
+            let prefetch = self.prefetch()?;
+            let pace = Pace::default();
+            Flow {
+                session: self,
+                link: &link,
+                names: &names,
+                consumer,
+                prefetch,
+                next,
+                pace,
+                settling: None,
+                busy: false,
+            }
+            .run(stop)
+            .await?;
         }
         link.close().await;
         Ok(())
+    }
+
+    /// How many messages are held unacknowledged.
+    fn prefetch(&self) -> Result<u16, Ended> {
+        Ok(pace::prefetch(&self.settings()?.rate_limits, PREFETCH))
     }
 
     /// The project with its settings now.
@@ -115,13 +137,16 @@ impl Session {
             let suspect = message.returns() >= SUSPECT_RETURNS;
             let mut batch = Batch::new(self.settings()?);
             batch.push(message);
+            if !pace::wait(self, &batch, stop).await? {
+                return Ok(None);
+            }
             let tag = self.committer.settle(batch).await?;
             if !suspect {
                 // Stored, then cancelled, then acknowledged. In any other order there would be a message in hand at
                 // the change of consumers, and RabbitMQ could hand out a later one before it.
                 single.cancel().await?;
                 link.ack_through(tag).await?;
-                return Ok(Some(link.consume(&names.ingest, PREFETCH).await?));
+                return Ok(Some(link.consume(&names.ingest, self.prefetch()?).await?));
             }
             link.ack_through(tag).await?;
             look.reset();
@@ -142,7 +167,12 @@ struct Flow<'a> {
     link: &'a Link,
     names: &'a Names,
     consumer: Consumer,
+    /// How many messages are held unacknowledged.
+    prefetch: u16,
+    /// What is gathered; what a rate limit does not let through yet stays in front.
     next: Batch,
+    /// Slows it down to the project's limits.
+    pace: Pace,
     settling: Option<Settling>,
     /// Whether the last batch was a large one.
     busy: bool,
@@ -154,10 +184,12 @@ impl Flow<'_> {
         loop {
             if !stop.is_cancelled() {
                 self.take_ready()?;
-                if self.busy && self.settling.is_none() && !self.next.is_empty() {
+                let may_grow = self.busy && !self.pace.is_waiting();
+                if may_grow && self.settling.is_none() && !self.next.is_empty() {
                     self.grow().await?;
                 }
             }
+            // Whatever a limit still holds back when this is to stop stays in RabbitMQ.
             self.settle_next()?;
             if self.settling.is_none() && stop.is_cancelled() {
                 return Ok(());
@@ -172,7 +204,15 @@ impl Flow<'_> {
                     self.next.push(message?);
                     last_sign = Instant::now();
                 }
-                _ = look.tick(), if self.settling.is_none() => self.look(last_sign).await?,
+                () = self.pace.wait(), if self.settling.is_none() && self.pace.is_waiting() => {}
+                _ = look.tick(), if self.settling.is_none() => {
+                    if self.pace.is_waiting() {
+                        // It does not hang: it is held back.
+                        last_sign = Instant::now();
+                        self.check_hold()?;
+                    }
+                    self.look(last_sign).await?;
+                }
                 () = stop.cancelled(), if !stop.is_cancelled() => {}
             }
         }
@@ -203,12 +243,26 @@ impl Flow<'_> {
     /// Starts to settle what was gathered, unless a batch is under way.
     fn settle_next(&mut self) -> Result<(), Ended> {
         if self.settling.is_none() && !self.next.is_empty() {
+            let settings = self.session.settings()?;
+            let admitted = self.pace.admit(&self.session.limiter, &settings, &self.next);
+            if admitted == 0 {
+                return Ok(());
+            }
             self.busy = self.next.len() >= BUSY_MESSAGES;
-            let batch = std::mem::replace(&mut self.next, Batch::new(self.session.settings()?));
+            let batch = if admitted < self.next.len() {
+                self.next.take_front(admitted)
+            } else {
+                std::mem::replace(&mut self.next, Batch::new(settings))
+            };
             let committer = self.session.committer.clone();
             self.settling = Some(Box::pin(async move { committer.settle(batch).await }));
         }
         Ok(())
+    }
+
+    /// Gives back what would be held too long by a limit that is slower than those at the start.
+    fn check_hold(&self) -> Result<(), Ended> {
+        if self.session.prefetch()? < self.prefetch / 2 { Err(Ended::Slowed) } else { Ok(()) }
     }
 
     /// Nothing is in hand: looks whether that is right, and into the queues aside.

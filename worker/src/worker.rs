@@ -1,11 +1,13 @@
 //! The worker as a whole: which projects it serves, and how it starts and stops.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio_broker::{Broker, WakeBus};
 use nuncio_model::ProjectId;
-use nuncio_store::{Directory, Store};
+use nuncio_store::{Directory, LIVE_WITHIN, Limiter, Meter, Store};
+use parking_lot::Mutex;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -13,21 +15,18 @@ use crate::commit::Committer;
 use crate::session::Session;
 use crate::{herald, project, retention, share};
 
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
-/// A node that was silent for this long is taken for dead; with the rest, its projects are served again within ten
-/// seconds.
-const DEAD_AFTER: Duration = Duration::from_secs(6);
 const SHARE_EVERY: Duration = Duration::from_millis(500);
 
 /// What a worker must be told.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The name of this node, unlike that of any other.
+    /// The name of this node, unlike that of any other. Somebody else has its heartbeat written, from before the worker
+    /// runs to after it has ended.
     pub node: String,
-    /// `worker`, or `all` where the same process is an api node too.
-    pub role: &'static str,
     /// How long what is in hand may take when the worker is told to stop.
     pub drain: Duration,
+    /// For how many days the audit log is kept; 0 is for good.
+    pub audit_days: u32,
 }
 
 /// Takes events from RabbitMQ into the log, and applies retention.
@@ -41,8 +40,25 @@ pub struct Worker {
     pub bus: WakeBus,
     /// The projects and their settings; somebody else keeps it up to date.
     pub directory: Directory,
+    /// Counts what projects use; somebody else has it written.
+    pub meter: Meter,
+    /// Which projects are served now, for whoever wants to know.
+    pub serving: Serving,
+    /// What rate limits are counted by; somebody else shares it with the other nodes.
+    pub limiter: Limiter,
     /// The rest.
     pub settings: Settings,
+}
+
+/// The projects that a worker serves now.
+#[derive(Clone, Debug, Default)]
+pub struct Serving(Arc<Mutex<Vec<ProjectId>>>);
+
+impl Serving {
+    /// Those, in the order of their numbers.
+    pub fn projects(&self) -> Vec<ProjectId> {
+        self.0.lock().clone()
+    }
 }
 
 /// A task of the worker died. The process must not go on as if nothing had happened.
@@ -58,8 +74,7 @@ impl Worker {
     /// Where a task died.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Died> {
         let mut steady = JoinSet::new();
-        steady.spawn(retention::run(self.store.clone()));
-        steady.spawn(heartbeat(self.store.clone(), self.settings.clone()));
+        steady.spawn(retention::run(self.store.clone(), self.settings.audit_days));
         if let Some(broker) = &self.broker {
             steady.spawn(herald::run(broker.clone(), self.directory.clone()));
         }
@@ -71,27 +86,13 @@ impl Worker {
         // The heartbeat goes on while the shift drains: what is still in hand is still this node's.
         let drained = shift.drain().await;
         steady.shutdown().await;
-        if let Err(error) = shift.worker.store.forget_node(&shift.worker.settings.node).await {
+        if let Err(error) = shift.worker.store.retire_node(&shift.worker.settings.node).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the other workers learn late of this one's end"
             );
         }
         ended.and(drained)
-    }
-}
-
-async fn heartbeat(store: Store, settings: Settings) {
-    let mut beat = tokio::time::interval(HEARTBEAT_EVERY);
-    loop {
-        beat.tick().await;
-        let version = env!("CARGO_PKG_VERSION");
-        if let Err(error) = store.heartbeat_node(&settings.node, settings.role, version).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the heartbeat of this node was not written"
-            );
-        }
     }
 }
 
@@ -121,7 +122,7 @@ impl Shift {
     async fn reassign(&mut self) {
         let Some(broker) = self.worker.broker.clone() else { return };
         let node = &self.worker.settings.node;
-        let nodes = match self.worker.store.live_nodes("worker", DEAD_AFTER).await {
+        let nodes = match self.worker.store.live_nodes("worker", LIVE_WITHIN).await {
             Ok(mut nodes) => {
                 // One's own heartbeat may be late; that one lives is certain.
                 nodes.extend((!nodes.contains(node)).then(|| node.clone()));
@@ -145,11 +146,15 @@ impl Shift {
                 self.serve(project, broker.clone());
             }
         }
+        let mut served: Vec<ProjectId> = self.serving.keys().copied().collect();
+        served.sort_unstable_by_key(|project| project.0);
+        *self.worker.serving.0.lock() = served;
     }
 
     fn serve(&mut self, project: ProjectId, broker: Broker) {
-        let Worker { store, bus, directory, .. } = self.worker.clone();
-        let session = Session { broker, directory, committer: Committer { store, bus, project } };
+        let Worker { store, bus, meter, directory, limiter, .. } = self.worker.clone();
+        let session =
+            Session { broker, directory, limiter, committer: Committer { store, bus, meter, project } };
         let stop = CancellationToken::new();
         let task = self.tasks.spawn(project::run(session, stop.clone()));
         self.serving.insert(project, (task.id(), stop));

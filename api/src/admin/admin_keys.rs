@@ -37,7 +37,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list, create))
         .routes(routes!(get, patch, delete))
         .route("/admin/v1/admin-keys/{id}", post(act))
-        .merge(actions::described(routes!(rotate, revoke)))
+        .merge(actions::described(routes!(rotate)))
+        .merge(actions::described(routes!(revoke)))
 }
 
 /// An admin key, without its secret.
@@ -123,7 +124,7 @@ pub(super) struct Settings {
 
 /// List the admin keys, revoked ones included. Who is no owner for all projects is shown their own key.
 #[utoipa::path(
-    get, path = "/admin/v1/admin-keys", tag = "admin keys", operation_id = "list_admin_keys", params(Paging),
+    get, path = "/admin/v1/admin-keys", tag = "admin keys", params(Paging),
     responses((status = 200, body = List<Shown>), (status = "4XX", body = Problem))
 )]
 async fn list(
@@ -140,7 +141,7 @@ async fn list(
 
 /// Make an admin key. Its text is in `secret`, this once. Owners for all projects alone may.
 #[utoipa::path(
-    post, path = "/admin/v1/admin-keys", tag = "admin keys", operation_id = "create_admin_key",
+    post, path = "/admin/v1/admin-keys", tag = "admin keys",
     request_body = Settings,
     responses((status = 201, body = Shown), (status = "4XX", body = Problem))
 )]
@@ -165,7 +166,7 @@ async fn answer_new(app: &App, (key, secret): (AdminKey, Secret)) -> Result<Resp
 
 /// Look at an admin key: any for owners for all projects, else one's own.
 #[utoipa::path(
-    get, path = "/admin/v1/admin-keys/{id}", tag = "admin keys", operation_id = "get_admin_key",
+    get, path = "/admin/v1/admin-keys/{id}", tag = "admin keys",
     params(("id" = String, Path)),
     responses((status = 200, body = Shown), (status = "4XX", body = Problem))
 )]
@@ -180,7 +181,7 @@ async fn get(
 
 /// Change an admin key's name, role, projects and end. Owners for all projects alone may.
 #[utoipa::path(
-    patch, path = "/admin/v1/admin-keys/{id}", tag = "admin keys", operation_id = "change_admin_key",
+    patch, path = "/admin/v1/admin-keys/{id}", tag = "admin keys",
     params(("id" = String, Path)),
     request_body(content = Settings, content_type = "application/merge-patch+json"),
     responses(
@@ -227,7 +228,7 @@ async fn act(
 /// It has the same name, role and projects, and its text is in `secret`, this once. The old key goes on for
 /// `overlapSeconds`.
 #[utoipa::path(
-    post, path = "/admin/v1/admin-keys/{id}:rotate", tag = "admin keys", operation_id = "rotate_admin_key",
+    post, path = "/admin/v1/admin-keys/{id}:rotate", tag = "admin keys",
     params(("id" = String, Path)), request_body = Option<Rotate>,
     responses((status = 201, body = Shown), (status = "4XX", body = Problem))
 )]
@@ -246,7 +247,7 @@ async fn rotate(
 
 /// Revoke an admin key, as DELETE does, and see it.
 #[utoipa::path(
-    post, path = "/admin/v1/admin-keys/{id}:revoke", tag = "admin keys", operation_id = "revoke_admin_key",
+    post, path = "/admin/v1/admin-keys/{id}:revoke", tag = "admin keys",
     params(("id" = String, Path)),
     responses(
         (status = 200, body = Shown),
@@ -268,7 +269,7 @@ async fn revoke(
 
 /// Revoke an admin key. It stays in the list, as revoked. Owners for all projects alone may.
 #[utoipa::path(
-    delete, path = "/admin/v1/admin-keys/{id}", tag = "admin keys", operation_id = "delete_admin_key",
+    delete, path = "/admin/v1/admin-keys/{id}", tag = "admin keys",
     params(("id" = String, Path)),
     responses(
         (status = 204),

@@ -98,7 +98,7 @@ pub(super) struct Filter {
 
 /// List what was done, the newest first. Keys for some projects see what was done there.
 #[utoipa::path(
-    get, path = "/admin/v1/audit-log", tag = "audit log", operation_id = "list_audit_log", params(Paging, Filter),
+    get, path = "/admin/v1/audit-log", tag = "audit log", params(Paging, Filter),
     responses((status = 200, body = List<Shown>), (status = "4XX", body = Problem))
 )]
 async fn list(

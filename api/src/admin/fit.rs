@@ -148,7 +148,6 @@ mod tests {
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-    #[expect(dead_code, reason = "only read to see what fits")]
     struct Inner {
         channels: Vec<String>,
         size_bytes: u8,

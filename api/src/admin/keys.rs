@@ -39,7 +39,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list, create))
         .routes(routes!(get, patch, delete))
         .route("/admin/v1/projects/{project}/keys/{id}", post(act))
-        .merge(actions::described(routes!(rotate, revoke)))
+        .merge(actions::described(routes!(rotate)))
+        .merge(actions::described(routes!(revoke)))
 }
 
 /// An API key, without its secret.
@@ -222,7 +223,7 @@ async fn act(
 /// It has the same label, rights and networks, and its text is in `secret`, this once. The old key goes on for
 /// `overlapSeconds`, so that whoever uses it has the time to change over.
 #[utoipa::path(
-    post, path = "/admin/v1/projects/{project}/keys/{id}:rotate", tag = "keys", operation_id = "rotate_key",
+    post, path = "/admin/v1/projects/{project}/keys/{id}:rotate", tag = "keys",
     params(("project" = String, Path), ("id" = String, Path)),
     request_body = Option<Rotate>,
     responses((status = 201, body = Shown), (status = "4XX", body = Problem))
@@ -243,7 +244,7 @@ async fn rotate(
 
 /// Revoke a key, as DELETE does, and see it.
 #[utoipa::path(
-    post, path = "/admin/v1/projects/{project}/keys/{id}:revoke", tag = "keys", operation_id = "revoke_key",
+    post, path = "/admin/v1/projects/{project}/keys/{id}:revoke", tag = "keys",
     params(("project" = String, Path), ("id" = String, Path)),
     responses((status = 200, body = Shown), (status = "4XX", body = Problem))
 )]

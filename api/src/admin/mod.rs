@@ -7,6 +7,7 @@ mod actions;
 mod admin_keys;
 mod audit_log;
 mod body;
+mod connections;
 mod dead_letters;
 mod etag;
 mod fit;
@@ -14,13 +15,16 @@ mod idempotency;
 mod keys;
 mod list;
 mod namespaces;
+mod nodes;
 mod projects;
+mod rate_limits;
 mod redrive;
 mod revocations;
 mod rights;
 mod rotation;
 mod schemas;
 mod signing_keys;
+mod usage;
 
 use std::sync::Arc;
 
@@ -40,8 +44,12 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(namespaces::router())
         .merge(keys::router())
         .merge(signing_keys::router())
+        .merge(rate_limits::router())
         .merge(dead_letters::router())
         .merge(redrive::router())
+        .merge(connections::router())
+        .merge(nodes::router())
+        .merge(usage::router())
         .merge(revocations::router())
         .merge(admin_keys::router())
         .merge(audit_log::router());

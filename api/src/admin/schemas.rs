@@ -102,6 +102,75 @@ pub(crate) struct Rights {
     consume: Vec<String>,
 }
 
+/// What is counted together.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase", as = RateLimitScope)]
+pub(crate) enum Scope {
+    Ip,
+    Key,
+    Subject,
+    Connection,
+    Namespace,
+    Project,
+}
+
+/// What is counted.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase", as = RateLimitAction)]
+pub(crate) enum Limited {
+    Request,
+    Connect,
+    Subscribe,
+    Publish,
+    Signal,
+}
+
+/// How often what may be done.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", as = RateLimitSettings)]
+pub(crate) struct RateLimitSettings {
+    /// What is counted together.
+    scope: Scope,
+    /// What is counted. For namespaces: `subscribe`, `publish` or `signal`; for connections: anything but `connect`.
+    action: Limited,
+    /// How many there may be in each period.
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
+    limit: i64,
+    /// The length of a period, in seconds.
+    #[schema(minimum = 1, maximum = 86_400)]
+    period_seconds: i64,
+    /// How many there may be at once, at most ten times the limit; null for half of the limit, and at least 1.
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
+    burst: Option<i64>,
+    /// The one key (by its prefix), subject or namespace that this is for; null: each has this limit for itself.
+    #[schema(max_length = 1024)]
+    target: Option<String>,
+}
+
+/// What to change of a rate limit.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", as = RateLimitChange)]
+pub(crate) struct RateLimitChange {
+    /// What is counted together.
+    #[schema(required = false, nullable = false)]
+    scope: Option<Scope>,
+    /// What is counted.
+    #[schema(required = false, nullable = false)]
+    action: Option<Limited>,
+    /// How many there may be in each period.
+    #[schema(required = false, nullable = false, minimum = 1, maximum = 1_000_000_000)]
+    limit: Option<i64>,
+    /// The length of a period, in seconds.
+    #[schema(required = false, nullable = false, minimum = 1, maximum = 86_400)]
+    period_seconds: Option<i64>,
+    /// How many there may be at once; null for half of the limit.
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
+    burst: Option<i64>,
+    /// The one key, subject or namespace that this is for; null for each.
+    #[schema(max_length = 1024)]
+    target: Option<String>,
+}
+
 /// What an admin key may do.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase", as = AdminRole)]

@@ -57,8 +57,8 @@ fn headers(error: &ApiError) -> HeaderMap {
     if error.code == Code::Unauthenticated {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if let Some(wait) = error.retry_after() {
-        headers.insert(RETRY_AFTER, wait.as_secs().into());
+    if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, seconds.into());
     }
     // A mutation by GET.
     if error.status() == StatusCode::METHOD_NOT_ALLOWED {

@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::cors::check_origin;
 use crate::error::ApiError;
+use crate::limits::Visitor;
 
 /// What a handler knows beside the request.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub(super) struct Endpoint {
     pub(super) schema: Schema,
     /// What is known of documents that were used before.
     pub(super) documents: Arc<Documents>,
+    /// Whom what is asked for is counted for.
+    pub(super) visitor: Visitor,
 }
 
 /// `POST /graphql`
@@ -119,7 +122,9 @@ impl Endpoint {
         identity: &Arc<Identity>,
         method: Method,
     ) -> Result<GraphqlResponse, ApiError> {
-        let mut request = incoming.prepare(&self.app)?.data(Asking::new(self.app.clone(), identity.clone()));
+        self.visitor.request(&self.app, identity)?;
+        let asking = Asking::new(self.app.clone(), identity.clone(), self.visitor.clone());
+        let mut request = incoming.prepare(&self.app)?.data(asking);
         let kind = match request::kind(&mut request, &self.documents.positions) {
             Ok(kind) => kind,
             // As the library itself tells what is wrong with variables.

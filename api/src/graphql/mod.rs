@@ -35,6 +35,7 @@ use axum::{Extension, Router};
 use crate::app::App;
 use crate::auth::{Caller, StreamCaller};
 use crate::error::ApiError;
+use crate::limits::Visitor;
 
 use accept::Accept;
 
@@ -64,7 +65,8 @@ async fn by_get(
     Extension(single): Extension<Arc<streams::Single>>,
     request: Request,
 ) -> Response {
-    let endpoint = http::Endpoint { app: app.clone(), schema, documents };
+    let visitor = Visitor::of(request.extensions());
+    let endpoint = http::Endpoint { app: app.clone(), schema, documents, visitor };
     let accept = Accept::of(request.headers());
     let (streamed, token) = (streams::is_wanted(&accept), streams::token(&request));
     let (mut parts, body) = request.into_parts();
@@ -101,7 +103,8 @@ async fn by_post(
     caller: Result<Caller, ApiError>,
     request: Request,
 ) -> Response {
-    let endpoint = http::Endpoint { app, schema, documents };
+    let visitor = Visitor::of(request.extensions());
+    let endpoint = http::Endpoint { app, schema, documents, visitor };
     if let Some(token) = streams::token(&request) {
         return streams::start(endpoint, &single, caller, (&token, request)).await;
     }

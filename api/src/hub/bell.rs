@@ -20,6 +20,8 @@ pub enum Cause {
     Draining,
     /// Other requests have asked for something that this task is to do.
     Orders,
+    /// An administrator has ended the connection.
+    Disconnected,
     /// There is something for the member of this number.
     Member(u32),
 }
@@ -32,6 +34,7 @@ impl Cause {
             Self::Credentials => 2,
             Self::Draining => 4,
             Self::Orders => 8,
+            Self::Disconnected => 64,
             Self::Member(_) => 0,
         }
     }

@@ -20,16 +20,28 @@ const IDLE_PIECES: usize = 4;
 pub(crate) struct Out<S> {
     socket: S,
     pieces: VecDeque<Bytes>,
+    /// How many bytes the socket has taken since this was last asked.
+    taken: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Out<S> {
     pub(crate) fn new(socket: S) -> Self {
-        Self { socket, pieces: VecDeque::new() }
+        Self { socket, pieces: VecDeque::new(), taken: 0 }
     }
 
     /// Whether the socket has taken everything.
     pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// How many bytes the socket has not taken yet.
+    pub(crate) fn pending(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
+    }
+
+    /// How many bytes the socket has taken since this was last asked.
+    pub(crate) fn taken(&mut self) -> u64 {
+        std::mem::take(&mut self.taken)
     }
 
     /// Puts a piece behind the others.
@@ -107,6 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Out<S> {
     }
 
     fn advance(&mut self, mut taken: usize) {
+        self.taken += taken as u64;
         while let Some(piece) = self.pieces.front_mut() {
             if taken < piece.len() {
                 piece.advance(taken);

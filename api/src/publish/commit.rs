@@ -5,18 +5,24 @@ use std::sync::Arc;
 use nuncio_broker::{Wake, WakeBus};
 use nuncio_model::event::{EventError, Published};
 use nuncio_model::{Code, Cursor, Epoch, ProjectId};
-use nuncio_store::{Appended, Entry, Outcome, Place, Store};
+use nuncio_store::{Appended, Entry, Meter, Outcome, Place, Store};
 
 use super::PublishError;
 use super::lane::Job;
 
 /// Stores the jobs in one commit, tells the nodes, and then whoever published.
-pub(super) async fn commit(store: &Store, bus: &WakeBus, project: ProjectId, jobs: Vec<Job>) {
+pub(super) async fn commit(
+    store: &Store,
+    (bus, meter): (&WakeBus, &Meter),
+    project: ProjectId,
+    jobs: Vec<Job>,
+) {
     let entries: Vec<Entry> = (0_u32..).zip(&jobs).flat_map(|(batch, job)| entries(batch, job)).collect();
     metrics::histogram!("nuncio_publish_batch_events").record(entries.len() as f64);
     match store.append(project, entries).await {
         Ok(appended) => {
             wake(bus, project, &appended);
+            meter.stored(project, &appended.events);
             answer(project, &appended, jobs);
         }
         Err(error) => {

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::auth::{self, Caller};
 use crate::body::Payload;
 use crate::error::ApiError;
+use crate::limits::Visitor;
 use crate::openapi::Problem;
 
 /// The events are committed.
@@ -58,14 +59,16 @@ pub(crate) struct PublishedEvent {
 pub async fn to_channel(
     State(app): State<Arc<App>>,
     Caller(identity): Caller,
+    visitor: Visitor,
     Path(channel): Path<String>,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<(StatusCode, Json<PublishedEvents>), ApiError> {
+    visitor.request(&app, &identity)?;
     let channel = Channel::parse(&channel)?;
     auth::require(&identity, Action::Publish, &channel)?;
     let events = parse::read(&headers, &body, Some(&channel))?;
-    publish(&app, &identity, events).await
+    publish(&app, &identity, &visitor, events).await
 }
 
 /// Publish to the channels that the events name.
@@ -80,19 +83,22 @@ pub async fn to_channel(
 pub async fn to_channels(
     State(app): State<Arc<App>>,
     Caller(identity): Caller,
+    visitor: Visitor,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<(StatusCode, Json<PublishedEvents>), ApiError> {
+    visitor.request(&app, &identity)?;
     let events = parse::read(&headers, &body, None)?;
     for draft in events.iter().flatten() {
         auth::require(&identity, Action::Publish, &draft.channel)?;
     }
-    publish(&app, &identity, events).await
+    publish(&app, &identity, &visitor, events).await
 }
 
 async fn publish(
     app: &App,
     identity: &Identity,
+    visitor: &Visitor,
     events: parse::Events,
 ) -> Result<(StatusCode, Json<PublishedEvents>), ApiError> {
     let (project, by) = (app.project(identity)?, identity.publisher());
@@ -104,7 +110,8 @@ async fn publish(
     if !bad.is_empty() {
         return Err(rejected(&bad));
     }
-    let drafts = events.into_iter().flatten().collect();
+    let drafts: Vec<Draft> = events.into_iter().flatten().collect();
+    visitor.publish(app, identity, drafts.iter().map(|draft| &draft.channel))?;
     let events = app.publisher.publish(&project, by, drafts).await?;
     Ok((StatusCode::CREATED, Json(PublishedEvents { events })))
 }

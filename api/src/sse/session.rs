@@ -11,6 +11,7 @@ use super::form::Form;
 use super::stream::{Step, Stream};
 use crate::app::App;
 use crate::auth::Standing;
+use crate::connections::{Client, Kind};
 use crate::feed::{OnGap, Start};
 use crate::hub::{Bell, Cause};
 use crate::live::{Out, Timing};
@@ -23,12 +24,13 @@ pub(super) struct Session {
     pub(super) patterns: Arc<[Pattern]>,
     pub(super) form: Form,
     pub(super) start: Start,
+    pub(super) client: Client,
 }
 
 impl Session {
     /// Goes on with the socket alone.
     pub(super) fn serve(self, socket: TcpStream, seat: Seat) -> Stream {
-        let Self { app, identity, patterns, form, start } = self;
+        let Self { app, identity, patterns, form, start, client } = self;
         let bell = Arc::new(Bell::default());
         let timing = Timing::new(app.clockwork.watch(&bell), app.settings.keep_alive, app.settings.stalled);
         if let Some(end) = identity.expires_at {
@@ -42,6 +44,7 @@ impl Session {
         let join = async move {
             feeds.join(project, &group, || form.render(), (&start, OnGap::Skip), (&heard, 0)).await
         };
+        let open = app.connections.open(Kind::Sse, client, &identity, &bell);
         Stream {
             app,
             standing: Standing::new(identity),
@@ -56,6 +59,8 @@ impl Session {
             step: Step::Join(join.boxed()),
             told: None,
             out: Out::new(socket),
+            given: 0,
+            open,
             _seat: seat,
         }
     }

@@ -15,6 +15,7 @@ use super::frame;
 use crate::app::App;
 use crate::auth::Standing;
 use crate::auth::standing::{RIGHT_REVOKED, lost};
+use crate::connections::{Open, Turn};
 use crate::error::ApiError;
 use crate::feed::{FeedError, Gap, Member, Next};
 use crate::hub::{Bell, Cause, Content, Page};
@@ -48,6 +49,10 @@ pub(crate) struct Stream {
     /// The last place that the client was told.
     pub(super) told: Option<Cursor>,
     pub(super) out: Out<TcpStream>,
+    /// How many events were given out since that was last noted.
+    pub(super) given: u64,
+    /// Its place among the connections of this node.
+    pub(super) open: Open,
     /// Counts among all connections for as long as the socket is open.
     pub(super) _seat: Seat,
 }
@@ -73,18 +78,32 @@ impl Future for Stream {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let stream = self.get_mut();
-        stream.bell.register(context.waker());
-        stream.heed();
-        stream.look_around();
-        if stream.out.has_left(context) {
-            return Poll::Ready(());
-        }
-        while ready!(stream.turn(context)).is_some() {}
-        Poll::Ready(())
+        let served = stream.serve(context);
+        stream.note();
+        served
     }
 }
 
 impl Stream {
+    fn serve(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.bell.register(context.waker());
+        self.heed();
+        self.look_around();
+        if self.out.has_left(context) {
+            return Poll::Ready(());
+        }
+        while ready!(self.turn(context)).is_some() {}
+        Poll::Ready(())
+    }
+
+    /// Notes what was given to the socket, for whoever looks at the connections.
+    fn note(&mut self) {
+        let (events, pending) = (std::mem::take(&mut self.given), self.out.pending());
+        let member = self.member.as_ref().filter(|_| pending > 0);
+        let place = member.map(|member| member.cursor().position);
+        self.open.note(Turn { events, bytes: self.out.taken(), pending, operations: 1, place });
+    }
+
     /// Looks at what the bell has rung for.
     fn heed(&mut self) {
         let mut causes = std::mem::take(&mut self.causes);
@@ -96,6 +115,7 @@ impl Stream {
                 Cause::Member(_) | Cause::Orders => {}
                 Cause::Draining => self.go_away("DRAINING"),
                 Cause::Credentials => self.check_credentials(),
+                Cause::Disconnected => self.go_away("DISCONNECTED"),
                 Cause::Time => {
                     self.check_credentials();
                     if self.timing.is_silent() {
@@ -156,10 +176,11 @@ impl Stream {
             return self.go_away(over.name());
         }
         let Some(member) = &mut self.member else { return };
-        let (out, mut bytes, mut last) = (&mut self.out, 0, None);
+        let (out, given, mut bytes, mut last) = (&mut self.out, &mut self.given, 0, None);
         let next = member.take(|entry| {
             if let Content::Text(frame) = &entry.content {
                 bytes += frame.len();
+                *given += 1;
                 out.push(frame.clone());
             }
             last = Some(entry.position);

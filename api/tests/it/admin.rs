@@ -10,7 +10,7 @@ use crate::node::{Answer, Node};
 const PROJECTS: &str = "/admin/v1/projects";
 
 impl Node {
-    async fn change(&self, path: &str, tag: &str, changes: &Value) -> Answer {
+    pub(crate) async fn change(&self, path: &str, tag: &str, changes: &Value) -> Answer {
         let request = self.request(Method::PATCH, path, &self.admin).header("if-match", tag).json(changes);
         Answer::of(request.send().await.expect("an answer")).await
     }

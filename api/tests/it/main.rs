@@ -1,6 +1,9 @@
 //! The api node against a real PostgreSQL, over real HTTP.
 
 mod admin;
+mod admin_keys;
+mod audit;
+mod connections;
 mod counts;
 mod credentials;
 mod filters;
@@ -13,8 +16,12 @@ mod graphql_multipart;
 mod graphql_single;
 mod graphql_socket;
 mod history;
+mod idempotency;
 mod isolation;
+mod keys;
+mod limits;
 mod node;
+mod nodes;
 mod pausing;
 mod problems;
 mod publishing;
@@ -38,3 +45,4 @@ mod sse_socket;
 mod storm;
 mod streams_kit;
 mod surface;
+mod usage;

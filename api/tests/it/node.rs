@@ -8,8 +8,11 @@ use nuncio_broker::{Broker, WakeBus};
 use nuncio_devstack::Postgres;
 use nuncio_devstack::testkit::{self, Proxy, TestDatabase};
 use nuncio_model::rights::RightsText;
-use nuncio_model::{Channel, Clock, NamespaceSettings, ProjectId, ProjectName, Rights, Secret};
-use nuncio_store::{Directory, NewApiKey, NewProject, Project, Role, SecretKey, Store, StoreOptions};
+use nuncio_model::{Channel, Clock, NamespaceSettings, ProjectId, ProjectName, Rights, Secret, ids};
+use nuncio_store::{
+    Directory, Limiter, Meter, NewApiKey, NewProject, NodeCard, NodeState, Project, Role, SecretKey, Store,
+    StoreOptions,
+};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -103,9 +106,20 @@ async fn launch(
     let directory = Directory::load(store.clone()).await.expect("the settings");
     let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
     let settings_of_server = settings.clone();
-    let app = App::new(Parts { store, directory, bus, broker, clock, settings, drain, tasks });
+    let limiter = Limiter::default();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
+    let node = format!("api-{}", ids::random_text(10));
+    let meter = Meter::new(node.clone());
+    let (id, host, listen) = (node.clone(), "test".to_owned(), Some(address.clone()));
+    let card = NodeCard { id, role: "api", version: "0.1.0", host, listen };
+    let parts = Parts { node, meter, store, directory, bus, broker, limiter, clock, settings, drain, tasks };
+    let app = App::new(parts);
+    let (beating, store) = (app.clone(), app.store.clone());
+    let state = move || NodeState { connections: beating.open_connections(), ..NodeState::default() };
+    // Others ask those alone that have been heard of.
+    store.heartbeat_node(&card, &state()).await.expect("heard of");
+    tokio::spawn(card.beat(store, state, app.drain.clone()));
     let (router, stop) = (nuncio_api::router(app.clone()), app.drain.clone());
     tokio::spawn(async move { nuncio_api::serve(listener, router, &settings_of_server, stop).await });
     (app, Site::at(address))

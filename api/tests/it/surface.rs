@@ -1,11 +1,19 @@
 //! The whole surface: every operation of the OpenAPI document, without rights.
 
+use nuncio_model::ProjectName;
 use nuncio_model::rights::RightsText;
-use nuncio_store::Role;
+use nuncio_store::{AuditFilter, NewAdminKey, Role};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::node::Node;
+
+/// What is left of parameters stands for a number.
+fn with_any_parameter(path: &str) -> String {
+    let mut parts = path.split('{');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |path, part| path + "1" + part.split_once('}').map_or("", |(_, rest)| rest))
+}
 
 /// Every operation: its method and a path with its parameters filled in.
 fn operations() -> Vec<(Method, String)> {
@@ -15,6 +23,7 @@ fn operations() -> Vec<(Method, String)> {
         let path =
             path.replace("{project}", "shop").replace("{channel}", "orders").replace("{name}", "orders");
         let path = path.replace("{id}", "1").replace("/v1/stream", "/v1/stream?channel=orders");
+        let path = with_any_parameter(&path);
         let methods = item.as_object().expect("operations").keys();
         methods
             .map(move |method| (method.to_uppercase().parse().expect("a method"), path.clone()))
@@ -49,6 +58,73 @@ async fn every_operation_refuses_who_has_no_credentials_or_none_for_this() {
         } else {
             let body = json!({"channel": "orders"});
             node.send(method.clone(), &path, &powerless, &body).await.expect_problem(403, "FORBIDDEN");
+        }
+    }
+}
+
+/// What only owners may do.
+fn is_for_owners(method: &Method, path: &str) -> bool {
+    let changes_admin_keys = *method != Method::GET && path.starts_with("/admin/v1/admin-keys");
+    changes_admin_keys || (*method == Method::DELETE && path == "/admin/v1/projects/shop")
+}
+
+/// A body in which each operation finds what it must have, so that the role is what decides.
+fn body_for(method: &Method, path: &str) -> Value {
+    match (method, path) {
+        (&Method::POST, "/admin/v1/projects") => json!({"name": "club"}),
+        (&Method::POST, "/admin/v1/admin-keys") => json!({"name": "x", "role": "viewer"}),
+        (&Method::POST, path) if path.ends_with("/signing-keys") => json!({"algorithm": "HS256"}),
+        _ => json!({}),
+    }
+}
+
+/// Every role, for all projects and for one, at every operation of the admin API. What is refused is refused with 403, or
+/// with 404 where it concerns a project that does not exist for the key; a body that does not fit may be told first.
+#[tokio::test]
+async fn every_role_may_do_what_it_may_and_no_more() {
+    let node = Node::start().await;
+    for name in ["shop", "bank"] {
+        node.tenant(name).await;
+    }
+    let store = &node.app.store;
+    let bank = ProjectName::parse("bank").expect("a good name");
+    let of_bank = Some(vec![node.project(&bank).id]);
+    let mut keys = Vec::new();
+    for role in [Role::Viewer, Role::Admin, Role::Owner] {
+        for projects in [None, of_bank.clone()] {
+            let new = NewAdminKey { projects: projects.clone(), ..NewAdminKey::new("x", role) };
+            let (_, text) = store.make_admin_key(&new).await.expect("a key");
+            keys.push((role, projects.is_none(), text));
+        }
+    }
+    node.refresh().await;
+    let entries =
+        async || store.list_audit_log(&AuditFilter::default(), None, 1_000).await.expect("listed").len();
+    let operations: Vec<_> =
+        operations().into_iter().filter(|(_, path)| path.starts_with("/admin/")).collect();
+    for (role, is_global, key) in keys {
+        // Only those who are to be refused are tried at what changes something; an owner for all may do everything.
+        for (method, path) in &operations {
+            let (is_change, in_project) =
+                (*method != Method::GET, path.starts_with("/admin/v1/projects/shop"));
+            let may = (role >= Role::Admin || !is_change)
+                && (role == Role::Owner || !is_for_owners(method, path))
+                && (is_global || !is_change || in_project);
+            if may && is_change && is_global {
+                continue;
+            }
+            let before = entries().await;
+            let answer = node.send(method.clone(), path, key.expose(), &body_for(method, path)).await;
+            let (status, what) =
+                (answer.status.as_u16(), format!("{role:?} {is_global} {method} {path} {}", answer.text));
+            match (is_global, in_project) {
+                // Of a project that does not exist for the key, nothing is told and nothing is done.
+                (false, true) => assert!([400, 403, 404].contains(&status), "{what}"),
+                _ if is_change => assert!([400, 403, 404].contains(&status), "{what}"),
+                (true, _) => assert!(status < 500 && ![401, 403].contains(&status), "{what}"),
+                (false, false) => assert!([200, 403, 404].contains(&status), "{what}"),
+            }
+            assert_eq!(entries().await, before, "{what}");
         }
     }
 }

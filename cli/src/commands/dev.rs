@@ -52,7 +52,8 @@ pub(crate) async fn run(file: Option<&Path>, arguments: Arguments) -> Result<(),
     let demo = project::prepare(&config, &folder, kept).await?;
 
     let shutdown = Shutdown::default();
-    app::start(&config, Role::All, Listeners { api: Some(api), ops }, metrics, &shutdown).await?;
+    let listeners = Listeners { api: Some(api), ops };
+    let running = app::start(&config, Role::All, listeners, metrics, &shutdown).await?;
     let dev = Dev {
         api: format!("http://{}", addresses.0),
         ops: format!("http://{}", addresses.1),
@@ -71,7 +72,7 @@ pub(crate) async fn run(file: Option<&Path>, arguments: Arguments) -> Result<(),
     } else {
         greeting::print(&dev)
     }
-    let ended = serve::end(&config, &shutdown, &mut signals).await;
+    let ended = serve::end(&config, &shutdown, &mut signals, running).await;
     // Other commands must not be sent to where nobody listens any more; what is left after a kill -9 does no more harm.
     drop(std::fs::remove_file(folder.join(DEV_FILE)));
     servers.stop().await?;

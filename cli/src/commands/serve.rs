@@ -7,7 +7,7 @@ use nuncio_runtime::shutdown::{End, Signals};
 use nuncio_runtime::{Config, Shutdown, telemetry};
 use tokio::net::TcpListener;
 
-use crate::app::{self, Listeners};
+use crate::app::{self, Listeners, Running};
 use crate::exit::Failure;
 
 /// What a node does.
@@ -51,20 +51,26 @@ pub(crate) async fn run(file: Option<&Path>, role: Role) -> Result<(), Failure> 
     let ops = listeners.ops.local_addr().ok().map(tracing::field::display);
     tracing::info!(role = role.as_str(), listen, ops, "starting");
     let mut signals = Signals::listen().map_err(Failure::other)?;
-    tokio::select! {
+    let running = tokio::select! {
         started = app::start(&config, role, listeners, metrics, &shutdown) => started?,
         // Whoever gives up waiting for a server that is away must be able to stop the program.
         _ = signals.asked() => return Ok(()),
-    }
+    };
     tracing::info!(role = role.as_str(), "ready");
-    end(&config, &shutdown, &mut signals).await
+    end(&config, &shutdown, &mut signals, running).await
 }
 
 /// Waits for the end, and says how it was.
-pub(crate) async fn end(config: &Config, shutdown: &Shutdown, signals: &mut Signals) -> Result<(), Failure> {
+pub(crate) async fn end(
+    config: &Config,
+    shutdown: &Shutdown,
+    signals: &mut Signals,
+    running: Running,
+) -> Result<(), Failure> {
     if shutdown.wait(signals, config.drain).await == End::Cut {
         tracing::warn!("not everything was finished in NUNCIO_DRAIN_SECONDS");
     }
+    running.finish().await;
     if shutdown.failed() {
         return Err(Failure::Other("a part of this process died; the log says which".to_owned()));
     }

@@ -5,6 +5,7 @@ use std::io;
 use nuncio_devstack::{Postgres, PostgresOptions, testkit};
 use reqwest::{Client, Method};
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::api::{Api, json_of};
@@ -37,12 +38,12 @@ async fn four_nodes_migrate_at_once() {
     assert_eq!((unmigrated, applied.await.expect("an answer").trim()), (1, "t"));
 }
 
-/// What `doctor` says of each thing: whether it is well.
+/// What `doctor` says of each thing: whether there is nothing to mend.
 fn findings(doctor: &Program) -> Vec<(String, bool)> {
     let lines = doctor.out.all();
     let finding = |line: &String| {
         let (state, rest) = line.split_once(' ').expect("two words");
-        (rest.trim_start().split(':').next().unwrap_or_default().to_owned(), state == "ok")
+        (rest.trim_start().split(':').next().unwrap_or_default().to_owned(), state != "MEND")
     };
     lines.iter().map(finding).collect()
 }
@@ -54,8 +55,11 @@ async fn doctor_finds_what_is_to_be_mended_and_nothing_else() {
     let durable = PostgresOptions::kept(folder.path().join("postgres"));
     let (server, vhost) = tokio::try_join!(Postgres::start(durable), testkit::vhost()).expect("servers");
     let database = testkit::database_in(&server, TEMPLATE, migrate).await.expect("a database");
+    let on_it = |arguments: &[&str]| on(&database, arguments);
+    on_it(&["admin-key", "create", "--name", "Ada"]).succeed().await;
     let mut good = nuncio();
-    good.arg("doctor").env("DATABASE_URL", &database.url).env("AMQP_URL", &vhost.url);
+    good.arg("doctor").envs([("NUNCIO_LISTEN", "127.0.0.1:0"), ("NUNCIO_OPS_LISTEN", "127.0.0.1:0")]);
+    good.env("DATABASE_URL", &database.url).env("AMQP_URL", &vhost.url);
     good.env("NUNCIO_SECRET_KEY", SECRET_KEY);
     let mut good = Program::start("nuncio doctor", good);
     let code = good.code().await;
@@ -86,6 +90,43 @@ async fn doctor_finds_what_is_to_be_mended_and_nothing_else() {
     assert!(!bad.out.text().contains("hidden"), "a password is not repeated: {}", bad.out.text());
 }
 
+/// One that stopped at the first thing would send whoever reads it round and round.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_goes_on_whatever_is_wrong_and_looks_into_the_database() {
+    let place = Place::new().await;
+    let node = place.start("all").await;
+    let tenant = place.make_project(&node, "shop").await;
+    place.let_pages_in(std::slice::from_ref(&node), &tenant).await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let taken = taken.local_addr().map(|address| (taken, address.to_string())).expect("bound");
+    let mut doctor = nuncio();
+    doctor.arg("doctor").env("DATABASE_URL", &place.database.url).env("AMQP_URL", &place.vhost.url);
+    doctor
+        .env("NUNCIO_SECRET_KEY", "another secret key, of more than 32 bytes")
+        .env("NUNCIO_LOG_FORMAT", "xml");
+    doctor.env("NUNCIO_LISTEN", node.address()).env("NUNCIO_OPS_LISTEN", &taken.1);
+    let mut doctor = Program::start("nuncio doctor", doctor);
+    assert_eq!(doctor.code().await, 2);
+    assert!(doctor.err.text().contains("NUNCIO_LOG_FORMAT"), "{}", doctor.err.text());
+    let found = findings(&doctor);
+    for (what, well) in [
+        ("configuration", false),
+        ("secrets", true),
+        ("database", true),
+        ("database connections", true),
+        ("schema", true),
+        ("admin keys", true),
+        ("signing keys", false),
+        ("broker", true),
+        ("broker rights", true),
+        ("broker intake", true),
+        ("listen", true),
+        ("ops listen", false),
+    ] {
+        assert!(found.contains(&(what.to_owned(), well)), "{what}: {}", doctor.out.text());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_created_admin_key_opens_the_admin_api() {
     let place = Place::new().await;
@@ -106,6 +147,34 @@ async fn a_created_admin_key_opens_the_admin_api() {
     assert_eq!(make(&owner).await.expect("an answer").status(), 201);
     let list = json_of(Client::new().get(&url).bearer_auth(&viewer)).await;
     assert_eq!(list["items"][0]["name"], "shop");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_locked_out_lists_revokes_and_makes_admin_keys() {
+    let database = testkit::database(TEMPLATE, migrate).await.expect("a database");
+    let made = on(&database, &["admin-key", "create", "--name", "Ada L", "--expires-in-days", "2"]);
+    let key = made.succeed().await.out.text();
+    let list = async || on(&database, &["admin-key", "list"]).succeed().await.out.text();
+    let listed = list().await;
+    assert!(listed.starts_with(&format!("{}  owner  until 2", &key[..11])), "{listed}");
+    assert!(listed.ends_with("  all projects  Ada L") && !listed.contains(&key), "{listed}");
+    // The admin API would refuse this: it is the last owner.
+    on(&database, &["admin-key", "revoke", &key[..11]]).succeed().await;
+    let listed = list().await;
+    assert!(listed.contains("  owner  revoked 2"), "{listed}");
+    let told = database.run("select action, actor->>'name' from audit_log order by id").await.expect("rows");
+    assert_eq!(told.trim(), "created|nuncio admin-key create\nrevoked|nuncio admin-key revoke");
+
+    for (wrong, code) in [
+        (vec!["create", "--name", "x", "--project", "nowhere"], 2),
+        (vec!["create", "--name", ""], 2),
+        (vec!["create", "--name", "x", "--expires-in-days", "0"], 2),
+        (vec!["revoke", "na_nobody00"], 1),
+    ] {
+        let arguments: Vec<_> = std::iter::once("admin-key").chain(wrong).collect();
+        assert_eq!(on(&database, &arguments).code().await, code, "{arguments:?}");
+    }
+    assert_eq!(list().await, listed, "nothing was made");
 }
 
 /// `nuncio` as a user of this node types it.

@@ -17,6 +17,7 @@ mod exits;
 mod graphiql;
 mod graphql_http;
 mod hostile;
+mod limits;
 mod matrix;
 mod node;
 mod place;

@@ -78,6 +78,10 @@ impl Link {
         &self.channel
     }
 
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
     /// Makes what is missing of a project's exchanges and queues, in the safe order.
     ///
     /// # Errors

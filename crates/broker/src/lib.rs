@@ -3,7 +3,8 @@
 //!
 //! This is the only crate that knows lapin. Every failure says whether trying again can help ([`Error::is_final`]).
 
-pub mod connection;
+pub mod checkup;
+mod connection;
 pub mod consume;
 pub mod error;
 mod guard;
@@ -13,6 +14,7 @@ pub mod publish;
 pub mod topology;
 pub mod wake;
 
+pub use checkup::Intake;
 pub use connection::{Broker, Link, reconnect_delays};
 pub use consume::Consumer;
 pub use error::Error;

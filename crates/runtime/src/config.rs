@@ -44,6 +44,10 @@ pub struct Config {
     pub max_connections: usize,
     /// `NUNCIO_MAX_CONNECTIONS_PER_ADDRESS`: the most connections of one address.
     pub max_connections_per_address: usize,
+    /// `NUNCIO_ADDRESS_REQUESTS_PER_SECOND`: how many requests of one address are taken; with 0, any number.
+    pub address_requests_per_second: u32,
+    /// `NUNCIO_ADDRESS_BURST`: how many of them at once.
+    pub address_burst: u32,
     /// `NUNCIO_TRUSTED_PROXIES`: networks of proxies that are believed whom they were connected by.
     pub trusted_proxies: Vec<IpNet>,
     /// `NUNCIO_DATABASE_CONNECTIONS`: connections that write and administrate.
@@ -52,6 +56,8 @@ pub struct Config {
     pub read_connections: u32,
     /// `NUNCIO_MAX_BODY_BYTES`: the largest request body.
     pub max_body_bytes: usize,
+    /// `NUNCIO_AUDIT_DAYS`: how long the audit log is kept; 0 is for good.
+    pub audit_days: u32,
     /// `NUNCIO_GRAPHIQL`: whether browsers are shown GraphiQL.
     pub graphiql: bool,
     /// `NUNCIO_INTROSPECTION`: whether the GraphQL schema may be asked for.
@@ -89,7 +95,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 23] = [
+pub const KEYS: [&str; 26] = [
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -105,10 +111,13 @@ pub const KEYS: [&str; 23] = [
     "NUNCIO_IDLE_SECONDS",
     "NUNCIO_MAX_CONNECTIONS",
     "NUNCIO_MAX_CONNECTIONS_PER_ADDRESS",
+    "NUNCIO_ADDRESS_REQUESTS_PER_SECOND",
+    "NUNCIO_ADDRESS_BURST",
     "NUNCIO_TRUSTED_PROXIES",
     "NUNCIO_DATABASE_CONNECTIONS",
     "NUNCIO_READ_CONNECTIONS",
     "NUNCIO_MAX_BODY_BYTES",
+    "NUNCIO_AUDIT_DAYS",
     "NUNCIO_GRAPHIQL",
     "NUNCIO_INTROSPECTION",
     "NUNCIO_LEGACY_WEBSOCKET",
@@ -121,12 +130,21 @@ impl Config {
     /// # Errors
     /// With everything that is wrong.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let text = match file {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| ConfigError(vec![format!("--config {}: {error}", path.display())]))?,
-        };
-        Self::read(&text, |key| std::env::var(key).ok())
+        let text = read_file(file).map_err(|wrong| ConfigError(vec![wrong]))?;
+        Self::read(&text, environment)
+    }
+
+    /// As [`Self::load`], and also gives what can be read where something is wrong: a key that is wrong is as if it were
+    /// not set.
+    pub fn examine(file: Option<&Path>) -> (Self, Vec<String>) {
+        match read_file(file) {
+            Ok(text) => Self::read_all(&text, environment),
+            Err(unreadable) => {
+                let (config, mut wrong) = Self::read_all("", environment);
+                wrong.insert(0, unreadable);
+                (config, wrong)
+            }
+        }
     }
 
     /// Reads a TOML text, and over it whatever `environment` knows.
@@ -134,6 +152,11 @@ impl Config {
     /// # Errors
     /// With everything that is wrong.
     pub fn read(toml: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let (config, wrong) = Self::read_all(toml, environment);
+        if wrong.is_empty() { Ok(config) } else { Err(ConfigError(wrong)) }
+    }
+
+    fn read_all(toml: &str, environment: impl Fn(&str) -> Option<String>) -> (Self, Vec<String>) {
         let mut reader = Reader { values: BTreeMap::new(), wrong: Vec::new() };
         reader.take_file(toml);
         for key in KEYS {
@@ -173,17 +196,37 @@ impl Config {
                 1,
                 10_000_000,
             ),
+            address_requests_per_second: reader.number(
+                "NUNCIO_ADDRESS_REQUESTS_PER_SECOND",
+                2_000,
+                0,
+                1_000_000,
+            ),
+            address_burst: reader.number("NUNCIO_ADDRESS_BURST", 20_000, 1, 1_000_000),
             trusted_proxies: reader.networks("NUNCIO_TRUSTED_PROXIES"),
             database_connections: reader.number("NUNCIO_DATABASE_CONNECTIONS", 8, 2, 1_000),
             read_connections: reader.number("NUNCIO_READ_CONNECTIONS", 4, 1, 1_000),
             max_body_bytes: reader.number("NUNCIO_MAX_BODY_BYTES", 24 << 20, 1_024, 1 << 30),
+            audit_days: reader.number("NUNCIO_AUDIT_DAYS", 365, 0, 36_500),
             graphiql: reader.parsed("NUNCIO_GRAPHIQL", "true", "must be true or false"),
             introspection: reader.parsed("NUNCIO_INTROSPECTION", "true", "must be true or false"),
             legacy_websocket: reader.parsed("NUNCIO_LEGACY_WEBSOCKET", "true", "must be true or false"),
             graphql_batch: reader.number("NUNCIO_GRAPHQL_BATCH", 0, 0, 10),
         };
-        if reader.wrong.is_empty() { Ok(config) } else { Err(ConfigError(reader.wrong)) }
+        (config, reader.wrong)
     }
+}
+
+fn environment(key: &str) -> Option<String> {
+    std::env::var(key).ok()
+}
+
+/// The text of the configuration file; nothing where none is named.
+fn read_file(file: Option<&Path>) -> Result<String, String> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|error| format!("--config {}: {error}", path.display()))
+    };
+    file.map_or(Ok(String::new()), read)
 }
 
 /// Reads one key after the other and gathers what is wrong.
@@ -245,6 +288,7 @@ impl Reader {
         let url = self.values.get(key)?.clone();
         if !schemes.iter().any(|scheme| url.starts_with(scheme)) {
             self.wrong.push(format!("{key} must begin with {}", schemes.join(" or ")));
+            return None;
         }
         Some(url)
     }
@@ -254,6 +298,7 @@ impl Reader {
         let text = self.values.get(key)?.clone();
         if !text.starts_with("na_") || !(40..=200).contains(&text.len()) || !text.is_ascii() {
             self.wrong.push(format!("{key} must begin with na_ and have 40 to 200 ASCII characters"));
+            return None;
         }
         Some(text)
     }
@@ -283,6 +328,7 @@ impl Reader {
         if text.len() < least {
             self.wrong
                 .push(format!("{key} must have at least {least} characters, and they should be random"));
+            return None;
         }
         Some(text)
     }

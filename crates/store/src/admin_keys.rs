@@ -357,9 +357,18 @@ impl Store {
     pub async fn revoke_admin_key(&self, id: i64, now: DateTime<Utc>) -> Result<AdminKey> {
         let mut change = self.change().await?;
         spare_the_last_owner(&mut change, id, now).await?;
-        let row: Option<RawAdminKey> =
-            sqlx::query_as(REVOKE_ADMIN_KEY).bind(id).fetch_optional(&mut *change).await?;
-        let revoked = row.ok_or(Error::NotFound("the admin key"))?.try_into()?;
+        let revoked = revoke(&mut change, id).await?;
+        change.commit().await?;
+        Ok(revoked)
+    }
+
+    /// Revokes an admin key for good, be it the last owner: for whoever is at the database itself, and can make others.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn revoke_any_admin_key(&self, id: i64) -> Result<AdminKey> {
+        let mut change = self.change().await?;
+        let revoked = revoke(&mut change, id).await?;
         change.commit().await?;
         Ok(revoked)
     }
@@ -373,6 +382,11 @@ impl Store {
         sqlx::query(TOUCH_ADMIN_KEYS).bind(ids).bind(times).execute(&self.append).await?;
         Ok(())
     }
+}
+
+async fn revoke(change: &mut PgConnection, id: i64) -> Result<AdminKey> {
+    let row: Option<RawAdminKey> = sqlx::query_as(REVOKE_ADMIN_KEY).bind(id).fetch_optional(change).await?;
+    row.ok_or(Error::NotFound("the admin key"))?.try_into()
 }
 
 fn numbers(new: &NewAdminKey) -> Option<Vec<i32>> {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::edition::{Edition, editions};
 use crate::freshness::Freshness;
 use crate::keys::prefix_of;
-use crate::{AdminKey, ApiKey, Error, Result, Store, crypto};
+use crate::{AdminKey, ApiKey, Error, RateLimits, Result, Rule, Store, crypto};
 
 /// How often a node looks whether something was changed.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -46,6 +46,8 @@ pub struct Project {
     pub namespaces: HashMap<String, Rules>,
     /// The keys its tokens may be signed with.
     pub signing_keys: Vec<SigningKey>,
+    /// How often what may be done in it.
+    pub rate_limits: RateLimits,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// Raised by every change of the project itself.
@@ -262,6 +264,7 @@ async fn read(store: &Store, version: i64, before: &Snapshot) -> Result<Snapshot
             ),
             namespaces: HashMap::new(),
             signing_keys: Vec::new(),
+            rate_limits: RateLimits::default(),
             created_at: row.created_at,
             version: row.version,
         };
@@ -277,6 +280,11 @@ async fn read(store: &Store, version: i64, before: &Snapshot) -> Result<Snapshot
     for (project, kid, algorithm, secret) in store.live_signing_keys().await? {
         if let Some(project) = projects.get_mut(&ProjectId(project)) {
             project.signing_keys.push(SigningKey { kid, algorithm, secret });
+        }
+    }
+    for (project, id, version, settings) in store.all_rate_limits().await? {
+        if let Some(project) = projects.get_mut(&ProjectId(project)) {
+            project.rate_limits.add(settings.0.action, Rule::of(id, version, settings.0));
         }
     }
     let api_keys = store.live_api_keys().await?;

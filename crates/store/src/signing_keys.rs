@@ -50,6 +50,6 @@ impl Store {
 }
 
 /// What a signing key's encryption is tied to.
-fn owner(project: i32, kid: &str) -> String {
+pub(crate) fn owner(project: i32, kid: &str) -> String {
     format!("{project}/{kid}")
 }

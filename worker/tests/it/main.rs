@@ -4,5 +4,7 @@ mod crash_loop;
 mod faults;
 mod first_second;
 mod poison;
+mod slowed;
 mod stage;
 mod unreadable;
+mod usage;

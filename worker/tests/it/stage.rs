@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use nuncio_broker::{Broker, Confirm, Link, Names, Properties, Publisher, WakeBus};
 use nuncio_model::{NamespaceSettings, Pattern, ProjectId, ProjectName, Secret};
-use nuncio_store::{DeadLetter, Directory, NewProject, Store, StoreOptions};
-use nuncio_worker::{Died, Settings, Worker};
+use nuncio_store::{
+    DeadLetter, Directory, Limiter, Meter, NewProject, NodeCard, NodeState, Store, StoreOptions,
+};
+use nuncio_worker::{Died, Serving, Settings, Worker};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +40,8 @@ pub(crate) struct Stage {
     pub(crate) broker: Broker,
     pub(crate) project: ProjectId,
     pub(crate) names: Names,
+    /// What all workers here count.
+    pub(crate) meter: Meter,
     stop: CancellationToken,
 }
 
@@ -51,7 +55,7 @@ impl Stage {
         let project = make_project(&store, "demo").await;
         directory.refresh().await.expect("settings");
         let names = Names::of(&ProjectName::parse("demo").expect("a good name"));
-        Self { store, directory, broker, project, names, stop }
+        Self { store, directory, broker, project, names, meter: Meter::new("workers"), stop }
     }
 
     /// Makes the exchange and the queues, as any worker would.
@@ -67,9 +71,15 @@ impl Stage {
             broker: Some(self.broker.clone()),
             bus: WakeBus::memory(),
             directory: self.directory.clone(),
-            settings: Settings { node: node.to_owned(), role: "worker", drain: Duration::from_secs(10) },
+            meter: self.meter.clone(),
+            limiter: Limiter::default(),
+            serving: Serving::default(),
+            settings: Settings { node: node.to_owned(), drain: Duration::from_secs(10), audit_days: 0 },
         };
         let stop = CancellationToken::new();
+        let (id, role, version) = (node.to_owned(), "worker", "test");
+        let card = NodeCard { id, role, version, host: String::new(), listen: None };
+        tokio::spawn(card.beat(self.store.clone(), NodeState::default, stop.clone()));
         Running { task: tokio::spawn(worker.run(stop.clone())), stop }
     }
 
@@ -128,6 +138,8 @@ impl Running {
     /// Ends it as a kill does: nothing more is settled.
     pub(crate) async fn kill(self) {
         self.task.abort();
+        // Its heartbeat ends with it.
+        self.stop.cancel();
         assert!(self.task.await.expect_err("it was aborted").is_cancelled());
     }
 

@@ -79,7 +79,7 @@ fn plan_any(
 ) -> Result<Plan, Box<Response>> {
     let refuse = |error| Box::new(error::response(error));
     let name = incoming.operation_name.as_deref().filter(|name| !name.is_empty());
-    let request = Request::new(endpoint.app.clone(), identity.clone());
+    let request = Request::new(endpoint.app.clone(), identity.clone(), endpoint.visitor.clone());
     if let Some(shape) = endpoint.documents.get(&incoming.query, name) {
         let none = Variables::default();
         // What does not fit its type is told by the library, in its own words.

@@ -38,6 +38,8 @@ pub(in crate::graphql) struct Alone {
     /// Those that go on until they are stopped.
     streams: SelectAll<BoxStream<'static, Output>>,
     running: HashMap<Arc<str>, Running>,
+    /// How many events were given out since this was last asked.
+    given: u64,
 }
 
 struct Running {
@@ -80,6 +82,25 @@ impl Alone {
         }
     }
 
+    /// How many there are.
+    pub(in crate::graphql) fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many events were given out since this was last asked.
+    pub(in crate::graphql) fn given(&mut self) -> u64 {
+        std::mem::take(&mut self.given)
+    }
+
+    fn count_event(&mut self, output: &Output) {
+        // What goes on is a subscription, and each of its responses an event.
+        if let Output::Response(_, response, _) = output
+            && response.errors.is_empty()
+        {
+            self.given += 1;
+        }
+    }
+
     /// From now on they are executed for somebody with other rights. Those that have lost theirs are stopped, and given
     /// out with why.
     pub(in crate::graphql) fn change(&mut self, identity: &Arc<Identity>) -> Vec<Ended> {
@@ -101,7 +122,10 @@ impl Alone {
             return Poll::Pending;
         }
         match self.streams.poll_next_unpin(context) {
-            Poll::Ready(Some(output)) => Poll::Ready(output),
+            Poll::Ready(Some(output)) => {
+                self.count_event(&output);
+                Poll::Ready(output)
+            }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }

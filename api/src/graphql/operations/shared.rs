@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use nuncio_model::{Action, Code, Identity, Pattern};
+use nuncio_model::{Action, Code, Identity, Pattern, Position};
 
 use super::super::fanout::Shared;
 use super::super::http::Endpoint;
@@ -42,6 +42,8 @@ pub(in crate::graphql) struct Subscriptions {
     /// Those that come back with an id.
     resuming: BTreeSet<u32>,
     waiting: FuturesUnordered<BoxFuture<'static, Result<(u32, Arrived), Aborted>>>,
+    /// How many events were given out since this was last asked.
+    given: u64,
 }
 
 struct Subscription {
@@ -75,7 +77,7 @@ impl Subscriptions {
     pub(in crate::graphql) fn new(bell: Arc<Bell>, tail: &'static [u8]) -> Self {
         let (numbers, all, due, resuming) =
             (HashMap::new(), HashMap::new(), VecDeque::new(), BTreeSet::new());
-        Self { bell, tail, numbers, all, next: 0, due, resuming, waiting: FuturesUnordered::new() }
+        Self { bell, tail, numbers, all, next: 0, due, resuming, waiting: FuturesUnordered::new(), given: 0 }
     }
 
     /// Starts one; its id is not in use. Its messages begin with `head`.
@@ -200,12 +202,30 @@ impl Subscriptions {
         while out.pending() < FULL {
             let Some(number) = self.due.pop_front() else { return };
             let Some(subscription) = self.all.get_mut(&number) else { continue };
-            match subscription.deliver(out, self.tail) {
+            match subscription.deliver(out, self.tail, &mut self.given) {
                 Some(Next::More) => self.due.push_back(number),
                 Some(Next::Behind) => self.fetch(number),
                 Some(Next::Idle) | None => {}
             }
         }
+    }
+
+    /// How many there are.
+    pub(in crate::graphql) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// How many events were given out since this was last asked.
+    pub(in crate::graphql) fn given(&mut self) -> u64 {
+        std::mem::take(&mut self.given)
+    }
+
+    /// Where the one is that is furthest behind, of those for which something waits.
+    pub(in crate::graphql) fn slowest(&self) -> Option<Position> {
+        let due = self.due.iter().filter_map(|number| self.all.get(number));
+        let fetching = self.all.values().filter(|subscription| subscription.awaited.is_some());
+        let places = due.chain(fetching).filter_map(|subscription| subscription.member.as_ref());
+        places.map(|member| member.cursor().position).min()
     }
 
     /// Whether any has to have its turn.
@@ -276,7 +296,7 @@ impl Subscription {
     }
 
     /// Takes its share of what is ready; nothing where something is waited for first.
-    fn deliver(&mut self, out: &mut impl Outlet, tail: &'static [u8]) -> Option<Next> {
+    fn deliver(&mut self, out: &mut impl Outlet, tail: &'static [u8], given: &mut u64) -> Option<Next> {
         if self.awaited.is_some() {
             return None;
         }
@@ -285,6 +305,7 @@ impl Subscription {
         Some(self.member.as_mut()?.take(|entry| {
             // Groups of GraphQL make nothing else.
             let Content::Text(payload) = &entry.content else { return true };
+            *given += 1;
             match gap.take() {
                 None => out.push(&[head, payload, tail]),
                 Some(gap) => out.push(&[head, &response::with_gap(payload, &gap), tail]),

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::ApiError;
 use crate::feed::Gap;
+use crate::limits::Visitor;
 
 pub(crate) use event::{EVENT_TYPE, Event, SAME_FOR_ALL};
 pub(crate) use mutation::Mutation;
@@ -61,6 +62,7 @@ pub fn sdl() -> String {
 pub(super) struct Request {
     pub(super) app: Arc<App>,
     pub(super) asker: Arc<Asker>,
+    pub(super) visitor: Visitor,
     pub(super) gap: GapSlot,
 }
 
@@ -68,8 +70,8 @@ pub(super) struct Request {
 pub(super) type GapSlot = Arc<Mutex<Option<Gap>>>;
 
 impl Request {
-    pub(super) fn new(app: Arc<App>, identity: Arc<Identity>) -> Self {
-        Self { app, asker: Arc::new(Asker::new(identity)), gap: GapSlot::default() }
+    pub(super) fn new(app: Arc<App>, identity: Arc<Identity>, visitor: Visitor) -> Self {
+        Self { app, asker: Arc::new(Asker::new(identity)), visitor, gap: GapSlot::default() }
     }
 
     fn of<'a>(context: &Context<'a>) -> Result<&'a Self> {

@@ -67,7 +67,9 @@ async fn publish(request: &Request, events: Vec<ChannelEventInput>) -> Result<Ve
     for draft in &drafts {
         auth::require(&identity, Action::Publish, &draft.channel).map_err(of_api)?;
     }
-    let published = request.app.publisher.publish(&project, request.identity().publisher(), drafts).await;
+    let channels = drafts.iter().map(|draft| &draft.channel);
+    request.visitor.publish(&request.app, &identity, channels).map_err(of_api)?;
+    let published = request.app.publisher.publish(&project, identity.publisher(), drafts).await;
     let published = published.map_err(|error| of_api(error.into()))?;
     Ok(published.into_iter().map(Published::from).collect())
 }

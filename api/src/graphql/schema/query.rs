@@ -64,7 +64,9 @@ impl Query {
                 page_back(store, project, &patterns, before.as_deref(), *limit, filter.as_ref()).await
             }
         };
-        Ok(page.map_err(of_api)?.into())
+        let page = page.map_err(of_api)?;
+        request.app.meter.of(project).delivered(page.events.len() as u64);
+        Ok(page.into())
     }
 
     /// A channel as it stands; null where nothing was ever published to it.

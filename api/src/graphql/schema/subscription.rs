@@ -132,6 +132,7 @@ impl Subscription {
         if resume.is_some() {
             return Err(of_api(ApiError::invalid(NO_RESUME)));
         }
+        request.visitor.subscribe(&request.app, &request.identity(), &patterns).map_err(of_api)?;
         let opened = request.app.feeds.open(request.project_id(), patterns, &start, on_gap).await;
         let (reader, gap) = opened.map_err(|error| of_api(error.into()))?;
         *request.gap.lock() = gap;

@@ -19,6 +19,7 @@ use super::super::{error, response};
 use super::dialect::Dialect;
 use super::single::{Holding, Order};
 use crate::auth::Standing;
+use crate::connections::{Client, Open, Turn};
 use crate::hub::{Bell, Cause};
 use crate::live::{Framing, Out, Timing};
 use crate::server::Seat;
@@ -53,6 +54,8 @@ pub(super) struct Connection {
     goaway_at: Option<Instant>,
     state: State,
     out: Out<TcpStream>,
+    /// Its place among the connections of this node.
+    open: Open,
     /// Counts among all connections for as long as the socket is open.
     _seat: Seat,
 }
@@ -85,6 +88,7 @@ pub(super) struct Session {
     pub(super) identity: Arc<Identity>,
     pub(super) dialect: Dialect,
     pub(super) framing: Framing,
+    pub(super) client: Client,
     pub(super) first: First,
     pub(super) renewal: Option<Arc<Renewal>>,
 }
@@ -92,7 +96,8 @@ pub(super) struct Session {
 impl Session {
     /// Goes on with the socket alone.
     pub(super) fn serve(self, socket: TcpStream, seat: Seat) -> Connection {
-        let Self { endpoint, identity, dialect, framing, first, renewal } = self;
+        let Self { mut endpoint, identity, dialect, framing, client, first, renewal } = self;
+        endpoint.visitor = endpoint.visitor.connected(&endpoint.app);
         let (bell, holding) = match &first {
             First::Nothing(holding) => (holding.bell().clone(), true),
             First::Operation(_) | First::Refused(_) => (Arc::default(), false),
@@ -107,6 +112,7 @@ impl Session {
         if holding {
             bell.ring(Cause::Orders);
         }
+        let open = app.connections.open(dialect.kind(), client, &identity, &bell);
         let mut connection = Connection {
             endpoint,
             standing: Standing::new(identity),
@@ -123,6 +129,7 @@ impl Session {
             goaway_at: None,
             state: State::Open,
             out: Out::new(socket),
+            open,
             _seat: seat,
         };
         match first {
@@ -139,23 +146,37 @@ impl Future for Connection {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let stream = self.get_mut();
-        stream.bell.register(context.waker());
-        stream.heed();
-        stream.look_around();
-        if stream.out.has_left(context) {
+        let served = stream.serve(context);
+        stream.note();
+        served
+    }
+}
+
+impl Connection {
+    fn serve(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.bell.register(context.waker());
+        self.heed();
+        self.look_around();
+        if self.out.has_left(context) {
             return Poll::Ready(());
         }
         for _ in 0..TURNS {
-            if ready!(stream.turn(context)).is_none() {
+            if ready!(self.turn(context)).is_none() {
                 return Poll::Ready(());
             }
         }
         context.waker().wake_by_ref();
         Poll::Pending
     }
-}
 
-impl Connection {
+    /// Notes what was given to the socket, for whoever looks at the connections.
+    fn note(&mut self) {
+        let (events, pending) = (self.subscriptions.given() + self.alone.given(), self.out.pending());
+        let place = if pending > 0 { self.subscriptions.slowest() } else { None };
+        let operations = self.subscriptions.count() + self.alone.count();
+        self.open.note(Turn { events, bytes: self.out.taken(), pending, operations, place });
+    }
+
     /// Looks at what the bell has rung for.
     fn heed(&mut self) {
         let mut causes = std::mem::take(&mut self.causes);
@@ -171,6 +192,7 @@ impl Connection {
                     self.timing.ring_at(goaway);
                 }
                 Cause::Credentials => self.look_at_credentials(),
+                Cause::Disconnected => self.leave(),
                 Cause::Time => {
                     self.look_at_credentials();
                     self.on_time();
@@ -235,6 +257,7 @@ impl Connection {
     fn renew(&mut self, batch: &mut Batch) {
         let renewed = self.renewal.as_ref().and_then(|renewal| renewal.take());
         let Some(identity) = renewed else { return };
+        self.open.identify(&identity);
         self.standing = Standing::new(identity);
         // It may have been revoked since it was checked.
         self.judge(batch);
@@ -357,12 +380,20 @@ impl Connection {
 
     fn start(&mut self, id: &str, request: &[u8]) {
         let planned = Incoming::read(request).map_err(|error| Box::new(error::response(error)));
-        match planned
-            .and_then(|incoming| plan(&self.endpoint, self.standing.identity(), incoming, Receipt::Unknown))
-        {
+        let identity = self.standing.identity();
+        let planned = planned.and_then(|incoming| plan(&self.endpoint, identity, incoming, Receipt::Unknown));
+        match planned.and_then(|plan| self.count(&plan).map(|()| plan)) {
             Ok(plan) => self.run(id, plan),
             Err(refused) => self.refuse(id, *refused),
         }
+    }
+
+    /// Counts a subscription that others share; the others count themselves, and a request was counted where it came in.
+    fn count(&self, plan: &Plan) -> Result<(), Box<Response>> {
+        let Plan::Shared(shared) = plan else { return Ok(()) };
+        let Endpoint { app, visitor, .. } = &self.endpoint;
+        let counted = visitor.subscribe(app, self.standing.identity(), &shared.asked.patterns);
+        counted.map_err(|error| Box::new(error::response(error)))
     }
 
     fn run(&mut self, id: &str, plan: Plan) {

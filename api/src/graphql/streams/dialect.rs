@@ -9,6 +9,7 @@ use nuncio_model::json::push_string;
 
 use super::super::accept::Accept;
 use super::super::response;
+use crate::connections::Kind;
 use crate::sse::EVENT_STREAM;
 
 /// The media type of answers in parts, without its parameters.
@@ -43,6 +44,14 @@ impl Dialect {
         match self {
             Self::Distinct | Self::Single => "text/event-stream; charset=utf-8",
             Self::Multipart => "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0",
+        }
+    }
+
+    /// As it is listed among the connections.
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Distinct | Self::Single => Kind::GraphqlSse,
+            Self::Multipart => Kind::Multipart,
         }
     }
 

@@ -24,6 +24,7 @@ use super::fanout::{Plan, Receipt, plan};
 use super::http::Endpoint;
 use super::request::{self, Incoming};
 use crate::auth::{Caller, StreamCaller};
+use crate::connections::Client;
 use crate::error::ApiError;
 use crate::live::{self, Exit};
 use connection::{First, Session};
@@ -45,10 +46,12 @@ pub(super) async fn post(
 ) -> Response {
     let answer = async {
         let identity = endpoint.admit(caller, request.headers())?;
+        endpoint.visitor.request(&endpoint.app, &identity)?;
         let exit = Exit::of(request.extensions(), request.version())?;
+        let client = Client::of(request.headers(), request.extensions());
         match Posted::read(request, endpoint.app.settings.graphql_batch).await? {
             Posted::One(incoming) => {
-                answer((endpoint, single), identity, incoming, (Method::POST, exit), accept).await
+                answer((endpoint, single), (identity, client), incoming, (Method::POST, exit), accept).await
             }
             Posted::Batch(_) => Err(ApiError::invalid("a batch is not answered by a stream; accept JSON")),
         }
@@ -65,9 +68,11 @@ pub(super) async fn get(
 ) -> Response {
     let answer = async move {
         let StreamCaller(identity) = caller?;
+        endpoint.visitor.request(&endpoint.app, &identity)?;
         let exit = Exit::of(request.extensions(), request.version())?;
+        let client = Client::of(request.headers(), request.extensions());
         let incoming = Incoming::from_query(request.uri().query().unwrap_or_default())?;
-        answer((endpoint, single), identity, incoming, (Method::GET, exit), accept).await
+        answer((endpoint, single), (identity, client), incoming, (Method::GET, exit), accept).await
     };
     answer.await.unwrap_or_else(|error| answer::write(Err(error), accept))
 }
@@ -77,7 +82,7 @@ pub(super) async fn get(
 /// What is wrong with a document is told inside the stream: an EventSource tells its page nothing of any other answer.
 async fn answer(
     (endpoint, single): (Endpoint, &Single),
-    identity: Arc<Identity>,
+    (identity, client): (Arc<Identity>, Client),
     incoming: Incoming,
     (method, exit): (Method, Exit),
     accept: &Accept,
@@ -100,13 +105,18 @@ async fn answer(
             }
             First::Operation(Plan::Alone(operation))
         }
-        Ok(shared) => First::Operation(shared),
+        Ok(Plan::Shared(shared)) => {
+            endpoint.visitor.subscribe(&endpoint.app, &identity, &shared.asked.patterns)?;
+            First::Operation(Plan::Shared(shared))
+        }
         Err(refused) if accept.json().is_some() => return Ok(whole(refused)),
         Err(refused) => First::Refused(refused),
     };
     let dialect = Dialect::wanted(accept).unwrap_or(Dialect::Distinct);
+    endpoint.visitor.connect(&endpoint.app, &identity)?;
     let framing = exit.framing;
-    Ok(begin(exit, Session { endpoint, identity, dialect, framing, first, renewal: None }))
+    let renewal = None;
+    Ok(begin(exit, Session { endpoint, identity, dialect, framing, client, first, renewal }))
 }
 
 /// The answer that the stream goes on from.

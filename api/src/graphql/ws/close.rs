@@ -9,6 +9,8 @@ pub enum CloseReason {
     Asked,
     /// The node is stopping. Reconnect: another one answers.
     GoingAway,
+    /// An administrator has ended the connection. Reconnect, if you may.
+    Disconnected,
     /// The client broke the WebSocket protocol itself. Do not reconnect as you are.
     BrokenFrame,
     /// A text message is not UTF-8. Do not reconnect as you are.
@@ -46,7 +48,7 @@ impl CloseReason {
     pub fn code(self) -> u16 {
         match self {
             Self::Asked => 1000,
-            Self::GoingAway => 1001,
+            Self::GoingAway | Self::Disconnected => 1001,
             Self::BrokenFrame => 1002,
             Self::NotUtf8 => 1007,
             Self::TooBig => 1009,
@@ -68,6 +70,7 @@ impl CloseReason {
         match self {
             Self::Asked => "As you asked",
             Self::GoingAway => "Going away: reconnect and resume",
+            Self::Disconnected => "Disconnected by an administrator",
             Self::BrokenFrame => "Protocol error",
             Self::NotUtf8 => "A text message must be UTF-8",
             Self::TooBig => "Message too big",

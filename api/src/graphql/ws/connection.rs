@@ -27,6 +27,7 @@ use super::wire::{End, Wire};
 use crate::app::App;
 use crate::auth::{Standing, authenticate};
 use crate::clockwork::Watched;
+use crate::connections::{Client, Kind, Open, Turn};
 use crate::cors::Origin;
 use crate::error::ApiError;
 use crate::hub::{Bell, Cause};
@@ -42,6 +43,8 @@ pub(super) struct Opening {
     pub(super) by_header: Option<Arc<Identity>>,
     /// Where the client is.
     pub(super) address: IpAddr,
+    /// Who the client is, until it is let in. Apart, so that it takes no memory after that.
+    pub(super) client: Option<Box<Client>>,
     /// The page that it was opened by, if one did.
     pub(super) origin: Origin,
     /// How long after the node begins to stop this connection is closed.
@@ -75,6 +78,8 @@ pub(super) struct Connection {
     confirm: Confirm,
     goaway_at: Option<Instant>,
     causes: Vec<Cause>,
+    /// Its place among the connections of this node, since the acknowledgement.
+    open: Option<Open>,
 }
 
 impl Connection {
@@ -102,6 +107,7 @@ impl Connection {
             confirm: Confirm::default(),
             goaway_at: None,
             causes: Vec::new(),
+            open: None,
         }
     }
 
@@ -117,7 +123,10 @@ impl Connection {
                 Ok(more) => more,
                 Err(end) => return Poll::Ready(end),
             };
-            match wire.poll_flush(context) {
+            let before = wire.pending();
+            let flushed = wire.poll_flush(context);
+            self.note(before - wire.pending(), wire.pending());
+            match flushed {
                 Poll::Ready(Err(end)) => return Poll::Ready(end),
                 Poll::Ready(Ok(())) if more => {}
                 Poll::Ready(Ok(())) | Poll::Pending => return Poll::Pending,
@@ -188,6 +197,15 @@ impl Connection {
         Ok(given)
     }
 
+    /// Notes what this turn gave to the socket, for whoever looks at the connections.
+    fn note(&mut self, taken: usize, pending: usize) {
+        let events = self.subscriptions.given() + self.alone.given();
+        let Some(open) = &self.open else { return };
+        let place = if pending > 0 { self.subscriptions.slowest() } else { None };
+        let operations = self.subscriptions.count() + self.alone.count();
+        open.note(Turn { events, bytes: taken as u64, pending, operations, place });
+    }
+
     fn app(&self) -> &Arc<App> {
         &self.endpoint.app
     }
@@ -206,6 +224,7 @@ impl Connection {
             Cause::Credentials => self.look_at_credentials(wire)?,
             // What a client asks of its socket it sends on it.
             Cause::Orders => {}
+            Cause::Disconnected => return Err(End::Close(CloseReason::Disconnected)),
             Cause::Draining => {
                 let goaway = Instant::now() + self.opening.goaway_after;
                 self.goaway_at = Some(goaway);
@@ -260,6 +279,7 @@ impl Connection {
     fn renew<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Result<(), End> {
         let renewed = self.renewal.as_ref().and_then(|renewal| renewal.take());
         let Some(identity) = renewed else { return Ok(()) };
+        self.open.iter().for_each(|open| open.identify(&identity));
         self.standing = Some(Standing::new(identity));
         // It may have been revoked since it was checked.
         self.look_at_credentials(wire)?;
@@ -280,7 +300,8 @@ impl Connection {
             return Err(End::Close(CloseReason::GoingAway));
         }
         if !self.protocol.is_ready() {
-            let late = self.init_until <= now;
+            // While it is being found out who asks, it is not the client that is late.
+            let late = self.init_until <= now && self.admitting.is_none();
             return if late { Err(End::Close(CloseReason::InitTimeout)) } else { Ok(()) };
         }
         if self.ping_at <= now {
@@ -358,9 +379,13 @@ impl Connection {
     ) -> Result<(), End> {
         let identity = admitted.map_err(|error| {
             error.log("");
-            End::Close(CloseReason::Forbidden)
+            let is_too_many = error.code == Code::RateLimited;
+            End::Close(if is_too_many { CloseReason::Overloaded } else { CloseReason::Forbidden })
         })?;
         self.ring_at_end_of(&identity);
+        let client = self.opening.client.take();
+        self.open =
+            client.map(|client| self.app().connections.open(Kind::Websocket, *client, &identity, &self.bell));
         self.standing = Some(Standing::new(identity));
         // They may have been revoked since they were checked.
         self.look_at_credentials(wire)?;
@@ -381,6 +406,7 @@ impl Connection {
         let by_header = self.opening.by_header.clone();
         let origin = self.opening.origin.clone();
         let (app, address) = (self.app().clone(), self.opening.address);
+        let visitor = self.endpoint.visitor.clone();
         Box::pin(async move {
             let identity = match (text, by_header) {
                 (Some(text), _) => authenticate(&app, &text, address).await?,
@@ -388,6 +414,7 @@ impl Connection {
                 (None, None) => return Err(ApiError::unauthenticated("there are no credentials")),
             };
             origin.check(&*app.project(&identity)?)?;
+            visitor.connect_in_time(&app, &identity).await?;
             Ok(identity)
         })
     }
@@ -403,7 +430,8 @@ impl Connection {
             return Err(End::Close(CloseReason::NotInitialised));
         };
         let receipt = self.protocol.dialect().receipt();
-        match plan(&self.endpoint, &identity, incoming, receipt) {
+        let planned = plan(&self.endpoint, &identity, incoming, receipt);
+        match planned.and_then(|plan| self.count(&identity, plan)) {
             Ok(Plan::Shared(shared)) => {
                 let head = message::result_head(self.protocol.dialect(), id);
                 self.subscriptions.start((id, head), &self.endpoint, &identity, shared);
@@ -425,6 +453,17 @@ impl Connection {
         let Opening { origin, address, .. } = &self.opening;
         let make = || Arc::new(Renewal::new(origin.clone(), *address, None));
         self.renewal.get_or_insert_with(make).clone()
+    }
+
+    /// Counts an operation; a subscription that nobody shares counts itself.
+    fn count(&self, identity: &Identity, plan: Plan) -> Result<Plan, Box<Response>> {
+        let Endpoint { app, visitor, .. } = &self.endpoint;
+        let counted = match &plan {
+            Plan::Shared(shared) => visitor.subscribe(app, identity, &shared.asked.patterns),
+            Plan::Alone(operation) if operation.is_subscription => Ok(()),
+            Plan::Alone(_) => visitor.request(app, identity),
+        };
+        counted.map(|()| plan).map_err(|error| Box::new(error::response(error)))
     }
 
     fn stop<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>, id: &str) {

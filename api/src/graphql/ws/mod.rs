@@ -32,6 +32,7 @@ use nuncio_model::Identity;
 use super::http::Endpoint;
 use super::operations::Outlet;
 use crate::address::ClientAddress;
+use crate::connections::Client;
 use crate::cors::Origin;
 use connection::{Connection, Opening};
 use upgrade::Upgraded;
@@ -93,11 +94,12 @@ impl Connections {
 
 /// Accepts the handshake and serves the socket in a task of its own.
 pub(super) fn open(
-    endpoint: Endpoint,
+    mut endpoint: Endpoint,
     connections: &Connections,
     by_header: Option<Arc<Identity>>,
     mut request: Request,
 ) -> Response {
+    endpoint.visitor = endpoint.visitor.connected(&endpoint.app);
     let app = &endpoint.app;
     let settings = app.settings.sockets.clone();
     let handshake = match upgrade::accept(&mut request, settings.legacy) {
@@ -112,7 +114,8 @@ pub(super) fn open(
     let stalled = app.settings.stalled;
     let goaway_after = connections.share_of(settings.drain_spread);
     let (address, origin) = (ClientAddress::of(request.extensions()), Origin::of(request.headers()));
-    let opening = Opening { by_header, address, origin, goaway_after };
+    let client = Some(Box::new(Client::of(request.headers(), request.extensions())));
+    let opening = Opening { by_header, address, client, origin, goaway_after };
     let tasks = app.tasks.clone();
     tasks.spawn(async move {
         let Some(upgraded) = upgrade::take_over(handshake.connection).await else { return };

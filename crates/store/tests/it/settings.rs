@@ -6,7 +6,9 @@ use bytes::Bytes;
 use nuncio_model::revocation::Ended;
 use nuncio_model::rights::{Rights, TokenProof};
 use nuncio_model::{Action, Channel, NamespaceSettings, ProjectName, Revoked, Secret};
-use nuncio_store::{Directory, Error, NewApiKey, NewDeadLetter, NewRevocation, ProjectChange, Role};
+use nuncio_store::{
+    Directory, Error, NewApiKey, NewDeadLetter, NewRevocation, NodeCard, NodeState, ProjectChange, Role,
+};
 
 use crate::kit::{add_project, kit};
 
@@ -122,7 +124,9 @@ async fn dead_letters_are_kept_as_they_came() {
 async fn a_node_lives_as_long_as_its_heartbeat() {
     let kit = kit().await;
     for (id, role) in [("a", "worker"), ("b", "all"), ("c", "api")] {
-        kit.store.heartbeat_node(id, role, "0.1.0").await.expect("noted");
+        let (id, version) = (id.to_owned(), "0.1.0");
+        let card = NodeCard { id, role, version, host: "here".to_owned(), listen: None };
+        kit.store.heartbeat_node(&card, &NodeState::default()).await.expect("noted");
     }
     let live = async || kit.store.live_nodes("worker", Duration::from_secs(5)).await.expect("asked");
     assert_eq!(live().await, ["a", "b"]);
@@ -131,7 +135,7 @@ async fn a_node_lives_as_long_as_its_heartbeat() {
         .await
         .expect("time passes");
     assert_eq!(live().await, ["b"]);
-    kit.store.forget_node("b").await.expect("noted");
+    kit.store.retire_node("b").await.expect("noted");
     assert_eq!(live().await, [""; 0]);
 }
 

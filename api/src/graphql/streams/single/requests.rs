@@ -27,8 +27,10 @@ use super::{Holding, Single};
 use crate::address::ClientAddress;
 use crate::app::App;
 use crate::auth::{Caller, StreamCaller};
+use crate::connections::Client;
 use crate::cors::{Origin, check_origin};
 use crate::error::ApiError;
+use crate::limits::Visitor;
 use crate::live::Exit;
 use crate::query;
 
@@ -57,11 +59,13 @@ pub(in crate::graphql) fn token(request: &Request) -> Option<String> {
 pub(in crate::graphql) async fn reserve(
     State(app): State<Arc<App>>,
     caller: Result<Caller, ApiError>,
+    visitor: Visitor,
     headers: HeaderMap,
 ) -> Response {
     let accept = Accept::of(&headers);
     let answer = async {
         let identity = admit(&app, caller, &headers)?;
+        visitor.request(&app, &identity)?;
         if accept.wants("text/plain").is_none() {
             let error = ApiError::invalid("the token of a reservation is text/plain: accept that");
             return Err(error.with_status(StatusCode::NOT_ACCEPTABLE));
@@ -88,11 +92,14 @@ pub(in crate::graphql) async fn open(
 ) -> Response {
     let answer = async move {
         let StreamCaller(identity) = caller?;
+        endpoint.visitor.request(&endpoint.app, &identity)?;
         let exit = Exit::of(request.extensions(), request.version())?;
+        let client = Client::of(request.headers(), request.extensions());
         if request.method() != Method::GET {
             let error = ApiError::invalid("a stream is opened by GET");
             return Err(error.with_status(StatusCode::METHOD_NOT_ALLOWED));
         }
+        endpoint.visitor.connect(&endpoint.app, &identity)?;
         let owner = owner_of(&identity);
         let ticket = ticket(token, &owner)?;
         let holding = occupy(&endpoint.app, single, &identity, ticket).await?;
@@ -101,7 +108,8 @@ pub(in crate::graphql) async fn open(
         let renewal = Renewal::new(origin, ClientAddress::of(request.extensions()), Some(ticket.key));
         let (framing, dialect, first) = (exit.framing, Dialect::Single, First::Nothing(holding));
         let renewal = Some(Arc::new(renewal));
-        Ok(super::super::begin(exit, Session { endpoint, identity, dialect, framing, first, renewal }))
+        let session = Session { endpoint, identity, dialect, framing, client, first, renewal };
+        Ok(super::super::begin(exit, session))
     };
     let accept = Accept::of(&HeaderMap::new());
     answer.await.unwrap_or_else(|error| answer::write(Err(error), &accept))
@@ -140,6 +148,7 @@ pub(in crate::graphql) async fn start(
     let accept = Accept::of(request.headers());
     let answer = async {
         let identity = endpoint.admit(caller, request.headers())?;
+        endpoint.visitor.request(&endpoint.app, &identity)?;
         let owner = owner_of(&identity);
         let (ticket, method) = (ticket(token, &owner)?, request.method().clone());
         let incoming = read(request).await?;
@@ -179,6 +188,7 @@ pub(in crate::graphql) async fn stop(
     let accept = Accept::of(request.headers());
     let answer = async move {
         let identity = admit(&app, caller, request.headers())?;
+        Visitor::of(request.extensions()).request(&app, &identity)?;
         let token = token(&request).ok_or_else(unknown)?;
         let owner = owner_of(&identity);
         let ticket = ticket(&token, &owner)?;
