@@ -40,9 +40,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             return Err(ApiError::invalid("the body must be application/json").with_status(status));
         }
         let Payload(bytes) = Payload::from_request(request, state).await?;
-        let value: T = match serde_json::from_slice(&bytes) {
+        // Where nothing needs to be said, nothing need be sent.
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        let value: T = match serde_json::from_slice(text) {
             Ok(value) => value,
-            Err(error) if error.is_data() => return Err(misfit::<T>(&bytes)),
+            Err(error) if error.is_data() => return Err(misfit::<T>(text)),
             Err(error) => return Err(ApiError::invalid(format!("the body is not JSON: {error}"))),
         };
         Ok(Self(value))
@@ -88,6 +90,25 @@ fn overlay(target: &mut Value, patch: Value) {
         }
         // RFC 7396 removes a member that is null; here that is the same as null, since every field is always there.
         overlay(&mut target[name], change);
+    }
+}
+
+/// A JSON merge patch to the letter of RFC 7396, for objects whose members may be missing: null takes one away.
+pub(super) fn merge_members(target: &mut Value, patch: Value) {
+    let Value::Object(changes) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(members) = target.as_object_mut() else { return };
+    for (name, change) in changes {
+        if change.is_null() {
+            members.shift_remove(&name);
+        } else {
+            merge_members(members.entry(name).or_insert(Value::Null), change);
+        }
     }
 }
 
