@@ -3,8 +3,8 @@
 mod admin;
 mod admin_keys;
 mod audit;
-mod connections;
 mod channels;
+mod connections;
 mod counts;
 mod credentials;
 mod filters;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use nuncio_broker::{Broker, Confirm, Link, Names, Properties, Publisher, WakeBus};
 use nuncio_model::{NamespaceSettings, Pattern, ProjectId, ProjectName, Secret};
 use nuncio_store::{
-    DeadLetter, DeadLetterFilter, DeadLetterOrder, Directory, Limiter, Meter, NewProject, NodeCard, NodeState, Store,
-    StoreOptions,
+    DeadLetter, DeadLetterFilter, DeadLetterOrder, Directory, Limiter, Meter, NewProject, NodeCard,
+    NodeState, Store, StoreOptions,
 };
 use nuncio_worker::{Died, Serving, Settings, Worker};
 use tokio::task::JoinHandle;

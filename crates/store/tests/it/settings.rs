@@ -6,8 +6,8 @@ use bytes::Bytes;
 use nuncio_model::rights::Rights;
 use nuncio_model::{Action, Channel, NamespaceSettings, ProjectName, Secret};
 use nuncio_store::{
-    DeadLetterFilter, DeadLetterOrder, Directory, Error, KeyMaterial, NewApiKey, NewDeadLetter, NodeCard, NodeState,
-    ProjectChange, Role,
+    DeadLetterFilter, DeadLetterOrder, Directory, Error, KeyMaterial, NewApiKey, NewDeadLetter, NodeCard,
+    NodeState, ProjectChange, Role,
 };
 
 use crate::kit::{add_project, kit};
