@@ -23,8 +23,11 @@ impl Node {
     }
 }
 
+/// An entry's action, resource and resourceId.
+type Told = (&'static str, &'static str, &'static str);
+
 /// What is changed by each request, in an order in which all of it works, and what is told of it.
-fn changes() -> Vec<(Method, &'static str, Value, Vec<(&'static str, &'static str, &'static str)>)> {
+fn changes() -> Vec<(Method, &'static str, Value, Vec<Told>)> {
     let (post, patch, delete) = (Method::POST, Method::PATCH, Method::DELETE);
     let project = "/admin/v1/projects/bank";
     let [namespaces, orders] =

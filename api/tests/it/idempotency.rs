@@ -106,6 +106,18 @@ async fn what_was_refused_did_nothing_and_is_judged_anew() {
 }
 
 #[tokio::test]
+async fn an_api_key_makes_tokens_whatever_headers_it_sends() {
+    // The layer knew admin keys alone, and refused those who may make tokens with an API key.
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    let body = json!({"subject": "ada", "rights": {"subscribe": ["orders.*"]}});
+    for _ in 0..2 {
+        let made = ask(&node, &tenant.key, "/admin/v1/projects/shop/tokens", ("k", &body)).await;
+        assert_eq!((made.status.as_u16(), made.header("idempotency-replayed")), (201, ""), "{}", made.text);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_sealed_and_forgotten_after_a_day() {
     let node = Node::start().await;
     node.tenant("shop").await;
