@@ -15,7 +15,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use nuncio_model::rights::Proof;
 use nuncio_model::{Action, Channel, Identity, Pattern, ProjectId, Secret};
@@ -154,11 +153,6 @@ fn verb(action: Action) -> &'static str {
         Action::Signal => "signal on",
         Action::Presence => "see the presence of",
     }
-}
-
-/// Whether the request carries an admin key, or what looks like one.
-pub(crate) fn holds_admin_key(headers: &HeaderMap) -> bool {
-    matches!(bearer::from_header(headers), Ok(Some(text)) if text.starts_with(ADMIN_KEY))
 }
 
 /// Whoever asks something of `/admin/v1`, by an admin key in the `Authorization` header.

@@ -9,7 +9,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use crate::app::App;
 use crate::error::ApiError;
 
-/// Describes operations that are routed by something else.
+/// Describes an operation that is routed by something else. One at a time: of two that are POST, `routes!` would make one
+/// router that handles it twice, over which the node falls at its start.
 pub(super) fn described((schemas, paths, _): UtoipaMethodRouter<Arc<App>>) -> OpenApiRouter<Arc<App>> {
     let components = ComponentsBuilder::new().schemas_from_iter(schemas).build();
     OpenApiRouter::with_openapi(OpenApiBuilder::new().paths(paths).components(Some(components)).build())
