@@ -43,7 +43,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list, create))
         .routes(routes!(get, patch, delete))
         .route("/admin/v1/projects/{project}/signing-keys/{kid}", post(act))
-        .merge(actions::described(routes!(rotate, revoke)))
+        .merge(actions::described(routes!(rotate)))
+        .merge(actions::described(routes!(revoke)))
 }
 
 /// A key that tokens are signed with.
