@@ -121,7 +121,7 @@ async fn a_key_is_shown_once_narrowed_and_revoked() {
     assert_eq!(node.change(&one, "*", &narrowed).await.expect(200)["label"], "web");
     node.get("/v1/channels/a/events", secret).await.expect_problem(403, "FORBIDDEN");
     let wrong = node.post(path, &node.admin, &json!({"rights": {"subscribe": ["a..b"]}})).await;
-    assert_eq!(wrong.expect_problem(400, "INVALID_REQUEST")["errors"][0]["field"], "rights");
+    assert_eq!(wrong.expect_problem(400, "INVALID_REQUEST")["errors"][0]["field"], "rights.subscribe[0]");
     node.send(Method::DELETE, &one, &node.admin, &json!({})).await.expect(204);
     node.get("/v1/channels/b/events", secret).await.expect_problem(401, "UNAUTHENTICATED");
     assert!(node.get(&one, &node.admin).await.expect(200)["revokedAt"].is_string());
