@@ -70,6 +70,7 @@ pub struct EventsPage {
         (name = "events", description = "Publishing and reading; with an API key or a token"),
         (name = "projects", description = "Tenants; with an admin key, as all that follows"),
         (name = "namespaces", description = "Settings of the channels below a first segment"),
+        (name = "channels", description = "What is stored, and its removal"),
         (name = "keys", description = "API keys"),
         (name = "signing keys", description = "Keys that tokens are signed with"),
         (name = "tokens", description = "Tokens for users: made here, or looked into"),

@@ -7,6 +7,7 @@ mod actions;
 mod admin_keys;
 mod audit_log;
 mod body;
+mod channels;
 mod connections;
 mod dead_letters;
 mod etag;
@@ -44,6 +45,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     let mut router = OpenApiRouter::new()
         .merge(projects::router())
         .merge(namespaces::router())
+        .merge(channels::router())
         .merge(keys::router())
         .merge(signing_keys::router())
         .merge(tokens::router())

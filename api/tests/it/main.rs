@@ -3,6 +3,7 @@
 mod admin;
 mod admin_keys;
 mod audit;
+mod channels;
 mod connections;
 mod counts;
 mod credentials;
@@ -31,6 +32,7 @@ mod renewal;
 mod resuming;
 mod revocation;
 mod revocation_live;
+mod schemas;
 mod sharing;
 mod socket_defects;
 mod socket_fairness;

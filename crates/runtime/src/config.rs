@@ -97,7 +97,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 26] = [
+pub const KEYS: &[&str] = &[
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -162,7 +162,7 @@ impl Config {
     fn read_all(toml: &str, environment: impl Fn(&str) -> Option<String>) -> (Self, Vec<String>) {
         let mut reader = Reader { values: BTreeMap::new(), wrong: Vec::new() };
         reader.take_file(toml);
-        for key in KEYS {
+        for &key in KEYS {
             if let Some(value) = environment(key).filter(|value| !value.is_empty()) {
                 reader.values.insert(key.to_owned(), value);
             }

@@ -18,6 +18,8 @@ use crate::{AdminKey, ApiKey, Error, KeyMaterial, RateLimits, Result, Rule, Stor
 
 /// How often a node looks whether something was changed.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
+/// How soon it looks again where it had no answer.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How long a look may take, and how long it may wait for others. Two that hang still leave the time for a third before
 /// the node counts as cut off.
 const LOOK_WITHIN: Duration = Duration::from_millis(1_200);
@@ -237,15 +239,18 @@ impl Directory {
     pub async fn run(self, stop: CancellationToken) {
         self.freshness.keep();
         let keep = async {
+            let mut away = false;
             loop {
-                tokio::time::sleep(REFRESH_EVERY).await;
-                if let Err(error) = self.refresh().await {
-                    let error = &error as &dyn std::error::Error;
+                tokio::time::sleep(if away { AGAIN_AFTER } else { REFRESH_EVERY }).await;
+                let failed = self.refresh().await.err();
+                if let (Some(error), false) = (&failed, away) {
+                    let error = error as &dyn std::error::Error;
                     tracing::warn!(
                         error,
                         "the settings could not be refreshed; those known before stay in force"
                     );
                 }
+                away = failed.is_some();
             }
         };
         tokio::select! {
