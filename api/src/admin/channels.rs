@@ -8,9 +8,10 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, RawQuery, State};
+use axum::extract::{Path, Query, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::routing::post;
 use chrono::{DateTime, Utc};
 use nuncio_model::cloudevents::{is_writable, write_time};
 use nuncio_model::cursor::CursorError;
@@ -21,6 +22,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::actions;
 use super::body::Body;
 use super::list::{List, Paging};
 use crate::app::App;
@@ -29,13 +31,16 @@ use crate::error::ApiError;
 use crate::history;
 use crate::openapi::{EventsPage, Problem};
 
-/// What stands after the name of a channel that is to be purged.
-const PURGE: &str = ":purge";
 /// The longest name of a channel.
 const MAX_NAME_BYTES: usize = 200;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, purge, delete)).routes(routes!(events))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get, delete))
+        .route("/admin/v1/projects/{project}/channels/{channel}", post(act))
+        .merge(actions::described(routes!(purge)))
+        .routes(routes!(events))
 }
 
 /// A channel as it stands.
@@ -166,7 +171,7 @@ pub(super) struct Purged {
 
 /// List the channels that were ever published to, in the order of their names.
 #[utoipa::path(
-    get, path = "/admin/v1/projects/{project}/channels", tag = "channels", operation_id = "list_channels",
+    get, path = "/admin/v1/projects/{project}/channels", tag = "channels",
     params(("project" = String, Path, description = "The project's name"), Paging, Wanted),
     responses((status = 200, description = "A page of the list", body = List<Shown>), (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"))
 )]
@@ -187,7 +192,7 @@ async fn list(
 
 /// Look at a channel.
 #[utoipa::path(
-    get, path = "/admin/v1/projects/{project}/channels/{channel}", tag = "channels", operation_id = "get_channel",
+    get, path = "/admin/v1/projects/{project}/channels/{channel}", tag = "channels",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("channel" = String, Path, description = "The channel's name"),
@@ -210,7 +215,6 @@ async fn get(
 /// As `/v1/channels/{channel}/events` does, without waiting.
 #[utoipa::path(
     get, path = "/admin/v1/projects/{project}/channels/{channel}/events", tag = "channels",
-    operation_id = "read_channel",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("channel" = String, Path, description = "The channel's name"),
@@ -234,14 +238,28 @@ async fn events(
     history::look_into(&app.store, project.id, &channel, query.as_deref()).await
 }
 
+/// What is done to a channel by an action in its path.
+async fn act(
+    state: State<Arc<App>>,
+    admin: Admin,
+    Path((project, segment)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<Purged>, ApiError> {
+    let (channel, action) = actions::split(&segment)?;
+    match action {
+        "purge" => purge(state, admin, Path((project, channel)), Body::or_default(request).await?).await,
+        _ => Err(actions::none()),
+    }
+}
+
 /// Remove a channel's events: all there are, or up to a place.
 ///
 /// Readers who had them still to come are told of the gap. The channel's sequence goes on after them.
 #[utoipa::path(
-    post, path = "/admin/v1/projects/{project}/channels/{channel}", tag = "channels", operation_id = "purge_channel",
+    post, path = "/admin/v1/projects/{project}/channels/{channel}:purge", tag = "channels",
     params(
         ("project" = String, Path, description = "The project's name"),
-        ("channel" = String, Path, description = "The channel's name, then `:purge`"),
+        ("channel" = String, Path, description = "The channel's name"),
     ),
     request_body = Option<Purge>,
     responses((status = 200, description = "They are removed", body = Purged), (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"))
@@ -253,9 +271,8 @@ async fn purge(
     Body(wanted): Body<Purge>,
 ) -> Result<Json<Purged>, ApiError> {
     admin.may_change()?;
-    let channel = channel.strip_suffix(PURGE).ok_or_else(|| ApiError::not_found("action"))?;
     let project = super::project(&app, &admin, &project).await?;
-    let (channel, _) = find(&app, &project, channel).await?;
+    let (channel, _) = find(&app, &project, &channel).await?;
     let through = wanted.read(project.id, &app.store.head(project.id).await?)?;
     let purged = admin.store(&app).purge_channel(project.id, &channel, through).await?;
     app.feeds.purged(project.id, purged.head);
@@ -268,7 +285,6 @@ async fn purge(
 /// Its sequence then goes on where it ended: it is never used again.
 #[utoipa::path(
     delete, path = "/admin/v1/projects/{project}/channels/{channel}", tag = "channels",
-    operation_id = "delete_channel",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("channel" = String, Path, description = "The channel's name"),

@@ -14,11 +14,11 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use nuncio_broker::Properties;
-use nuncio_model::Channel;
 use nuncio_model::cloudevents::write_time;
-use nuncio_store::{DeadLetter, DeadLetterChange, DeadLetterFilter, DeadLetterOrder};
+use nuncio_model::{Channel, ProjectId};
+use nuncio_store::{DeadLetter, DeadLetterChange, DeadLetterFilter, DeadLetterOrder, Note};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -177,7 +177,6 @@ impl Ordering {
 /// List the messages.
 #[utoipa::path(
     get, path = "/admin/v1/projects/{project}/dead-letters", tag = "dead letters",
-    operation_id = "list_dead_letters",
     params(("project" = String, Path, description = "The project's name"), Paging, Matching, Ordering),
     responses((status = 200, description = "A page of the list", body = List<Shown>), (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"))
 )]
@@ -210,7 +209,6 @@ pub(super) struct Removed {
 /// Remove the messages that match; without any parameter, all of them.
 #[utoipa::path(
     delete, path = "/admin/v1/projects/{project}/dead-letters", tag = "dead letters",
-    operation_id = "purge_dead_letters",
     params(("project" = String, Path, description = "The project's name"), Matching),
     responses((status = 200, description = "They are removed", body = Removed), (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"))
 )]
@@ -223,7 +221,9 @@ async fn purge(
     admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let filter = Matching::read(query.as_deref(), &[])?;
-    let (removed, more) = admin.store(&app).purge_dead_letters(project.id, &filter).await?;
+    let (removed, more) = app.store.purge_dead_letters(project.id, &filter).await?;
+    note(&app, &admin, project.id, ("purged", ""), json!({ "removed": removed, "reason": filter.reason }))
+        .await?;
     Ok(Json(Removed { removed, more }))
 }
 
@@ -295,7 +295,6 @@ pub(super) fn new_body(
 /// Edit a message. It stays where it is, for a later redrive.
 #[utoipa::path(
     patch, path = "/admin/v1/projects/{project}/dead-letters/{id}", tag = "dead letters",
-    operation_id = "edit_dead_letter",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("id" = String, Path, description = "The message's id"),
@@ -324,7 +323,6 @@ async fn patch(
 /// Look into a message.
 #[utoipa::path(
     get, path = "/admin/v1/projects/{project}/dead-letters/{id}", tag = "dead letters",
-    operation_id = "get_dead_letter",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("id" = String, Path, description = "The message's id"),
@@ -344,7 +342,6 @@ async fn get(
 /// Remove a message.
 #[utoipa::path(
     delete, path = "/admin/v1/projects/{project}/dead-letters/{id}", tag = "dead letters",
-    operation_id = "delete_dead_letter",
     params(
         ("project" = String, Path, description = "The project's name"),
         ("id" = String, Path, description = "The message's id"),
@@ -358,8 +355,23 @@ async fn delete(
 ) -> Result<StatusCode, ApiError> {
     admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
-    match admin.store(&app).delete_dead_letters(project.id, &[super::number(&id, "dead letter")?]).await? {
-        0 => Err(ApiError::not_found("dead letter")),
-        _ => Ok(StatusCode::NO_CONTENT),
+    let number = super::number(&id, "dead letter")?;
+    if app.store.delete_dead_letters(project.id, &[number]).await? == 0 {
+        return Err(ApiError::not_found("dead letter"));
     }
+    note(&app, &admin, project.id, ("deleted", &number.to_string()), Value::Null).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Writes to the audit log what became of messages.
+pub(super) async fn note(
+    app: &App,
+    admin: &Admin,
+    project: ProjectId,
+    (action, resource_id): (&str, &str),
+    details: Value,
+) -> Result<(), ApiError> {
+    let details = Some(details).filter(|details| !details.is_null());
+    let note = Note { project: Some(project), action, resource: "dead-letters", resource_id, details };
+    Ok(admin.store(app).note(&note).await?)
 }

@@ -7,12 +7,13 @@ mod actions;
 mod admin_keys;
 mod audit_log;
 mod body;
-mod connections;
 mod channels;
+mod connections;
 mod dead_letters;
 mod etag;
 mod fit;
 mod idempotency;
+mod inspect;
 mod keys;
 mod list;
 mod namespaces;
@@ -25,6 +26,7 @@ mod rights;
 mod rotation;
 mod schemas;
 mod signing_keys;
+mod tokens;
 mod usage;
 
 use std::sync::Arc;
@@ -46,6 +48,8 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(channels::router())
         .merge(keys::router())
         .merge(signing_keys::router())
+        .merge(tokens::router())
+        .merge(inspect::router())
         .merge(rate_limits::router())
         .merge(dead_letters::router())
         .merge(redrive::router())

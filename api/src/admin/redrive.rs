@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::body::Body;
-use super::dead_letters::new_body;
+use super::dead_letters::{new_body, note};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::ApiError;
@@ -206,7 +206,6 @@ impl Mending {
 /// published twice, which is stored once where it has an id.
 #[utoipa::path(
     post, path = "/admin/v1/projects/{project}/dead-letters:redrive", tag = "dead letters",
-    operation_id = "redrive_dead_letters",
     params(("project" = String, Path, description = "The project's name")),
     request_body = Redrive,
     responses(
@@ -242,6 +241,11 @@ async fn redrive(
         results.push(Redriving::of(id, one(&app, &project, &link, &mending, id, until).await));
     }
     link.close().await;
+    let published: Vec<&str> = results.iter().filter(|result| result.ok).map(|result| &*result.id).collect();
+    if !published.is_empty() {
+        let details = json!({ "published": published.len(), "ids": published });
+        note(&app, &admin, project.id, ("redriven", ""), details).await?;
+    }
     answer(results)
 }
 

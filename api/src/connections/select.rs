@@ -258,7 +258,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pages_go_through_all_once_in_every_order() {
         let all = connections("n");
-        let open: Vec<_> = (0..23).map(|n| open(&all, 1, "ada", [Kind::Sse, Kind::Websocket][n % 2])).collect();
+        let open: Vec<_> =
+            (0..23).map(|n| open(&all, 1, "ada", [Kind::Sse, Kind::Websocket][n % 2])).collect();
         for (n, (open, _)) in open.iter().enumerate() {
             tokio::time::advance(std::time::Duration::from_millis(3)).await;
             open.note(Turn { pending: n % 5, place: Some(n as i64), ..Turn::default() });
@@ -292,8 +293,7 @@ mod tests {
         tokio::time::advance(std::time::Duration::from_secs(3)).await;
         slow.note(Turn { bytes: 1, pending: 8, ..Turn::default() });
         stalled.note(Turn { pending: 9, place: Some(40), ..Turn::default() });
-        let listed =
-            all.list(ProjectId(1), &listing(Choice::default(), Sort::Slowest, None, 10), Some(100));
+        let listed = all.list(ProjectId(1), &listing(Choice::default(), Sort::Slowest, None, 10), Some(100));
         assert_eq!(ids(&listed), ["n.3", "n.2", "n.1"]);
         let [(_, stalled), (_, slow), (_, idle)] = &listed.items[..] else { panic!("three") };
         assert_eq!((stalled.waiting_seconds, stalled.behind_events), (3.0, Some(60)));

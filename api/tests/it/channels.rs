@@ -105,6 +105,16 @@ async fn a_purge_takes_events_out_of_one_channel_of_one_project() {
     assert_eq!(rows(&node).await, 6, "the rows are gone too");
     let next = node.post(path, &shop.key, &json!({"data": 1})).await.expect(201);
     assert_eq!(next["events"][0]["sequence"], 11, "sequences go on");
+    let noted = node.get("/admin/v1/audit-log?resource=channels", &node.admin).await.expect(200);
+    assert_eq!(
+        (
+            &noted["items"][0]["action"],
+            &noted["items"][0]["resourceId"],
+            &noted["items"][0]["after"]["removedEvents"]
+        ),
+        (&json!("purged"), &json!("orders"), &json!(6)),
+        "{noted}"
+    );
     let viewer = node.app.store.create_admin_key("v", Role::Viewer).await.expect("a key");
     node.refresh().await;
     node.post(&purge, viewer.expose(), &json!({})).await.expect_problem(403, "FORBIDDEN");

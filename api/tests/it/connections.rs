@@ -39,7 +39,8 @@ async fn list_until(node: &Node, query: &str, shows: impl Fn(&Value) -> bool) ->
 /// The values of one field of all items, sorted.
 fn all(listed: &Value, field: &str) -> Vec<String> {
     let items = listed["items"].as_array().expect("a list");
-    let mut values: Vec<_> = items.iter().map(|item| item[field].as_str().unwrap_or("-").to_owned()).collect();
+    let mut values: Vec<_> =
+        items.iter().map(|item| item[field].as_str().unwrap_or("-").to_owned()).collect();
     values.sort();
     values
 }
@@ -164,7 +165,10 @@ async fn a_subject_is_cut_on_every_node_and_others_go_on() {
     assert_eq!((&cut["disconnected"], &cut["unanswered"]), (&json!(5), &json!([])));
     assert_eq!(cut["nodes"].as_array().map(Vec::len), Some(2));
     let noted = node.get("/admin/v1/audit-log?action=disconnected", &node.admin).await.expect(200);
-    assert_eq!((&noted["items"][0]["after"]["subject"], &noted["items"][0]["project"]), (&json!("ada"), &json!("demo")));
+    assert_eq!(
+        (&noted["items"][0]["after"]["subject"], &noted["items"][0]["project"]),
+        (&json!("ada"), &json!("demo"))
+    );
     assert_eq!((here.close_code().await, there.close_code().await), (1001, 1001));
     assert_eq!(source.expect("nuncio.goaway").await["reason"], "DISCONNECTED");
     assert!(source.next().await.is_none());
@@ -213,7 +217,8 @@ async fn a_node_that_does_not_answer_is_named_and_not_waited_for_forever() {
     let cut = disconnect(&node, &json!({ "ids": ids })).await.expect(200);
     assert_eq!((&cut["disconnected"], &cut["unanswered"]), (&json!(1), &json!([])));
     // Nothing of all that is kept.
-    let left = node.database.run("select (select count(*) from errands) + (select count(*) from errand_answers)");
+    let left =
+        node.database.run("select (select count(*) from errands) + (select count(*) from errand_answers)");
     assert_eq!(left.await.expect("an answer").trim(), "0");
 }
 

@@ -230,7 +230,7 @@ async fn a_socket_is_held_back_until_there_is_room() {
 }
 
 async fn guarded(trusted: &str, burst: u32) -> (Node, Tenant) {
-    let trusted_proxies = vec![trusted.parse().expect("a network")];
+    let trusted_proxies = trusted.parse().into_iter().collect();
     let settings = ApiSettings {
         address_requests_per_second: 1,
         address_burst: burst,

@@ -10,7 +10,8 @@ use nuncio_devstack::testkit::{self, Proxy, TestDatabase};
 use nuncio_model::rights::RightsText;
 use nuncio_model::{Channel, Clock, NamespaceSettings, ProjectId, ProjectName, Rights, Secret, ids};
 use nuncio_store::{
-    Directory, Limiter, Meter, NewApiKey, NewProject, NodeCard, NodeState, Project, Role, SecretKey, Store, StoreOptions,
+    Directory, Limiter, Meter, NewApiKey, NewProject, NodeCard, NodeState, Project, Role, SecretKey, Store,
+    StoreOptions,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -219,7 +220,14 @@ impl Node {
         let name = ProjectName::parse(name).expect("a good name");
         let (audience, allowed_origins, defaults) =
             (None, vec![ORIGIN.to_owned()], NamespaceSettings::default());
-        let new = NewProject { name: name.clone(), audience, allowed_origins, defaults };
+        let new = NewProject {
+            name: name.clone(),
+            audience,
+            issuer: None,
+            jwks_url: None,
+            allowed_origins,
+            defaults,
+        };
         let project = self.app.store.create_project(&new).await.expect("a new project").id;
         let secret = Secret::new(format!("{name}-0123456789abcdef0123456789abcdef"));
         self.app.store.create_signing_key(project, KID, "HS256", &secret).await.expect("a new signing key");

@@ -50,7 +50,10 @@ async fn nodes_are_listed_while_they_live_and_for_a_day_after() {
     for (age, left) in [("7 seconds", 3), ("25 hours", 2)] {
         let sql = format!("update nodes set heartbeat_at = now() - interval '{age}' where id = 'worker-x'");
         node.database.run(&sql).await.expect("time passes");
-        store.heartbeat_node(&NodeCard { id: "worker-y".to_owned(), ..card.clone() }, &state).await.expect("noted");
+        store
+            .heartbeat_node(&NodeCard { id: "worker-y".to_owned(), ..card.clone() }, &state)
+            .await
+            .expect("noted");
         assert_eq!(nodes(&node).await.len(), left + 1, "{age}");
     }
     let page = node.get("/admin/v1/nodes?limit=2", &node.admin).await.expect(200);

@@ -59,7 +59,8 @@ async fn a_known_traffic_gives_known_figures() {
     let days = told["items"].as_array().expect("a list");
     assert_eq!(days.len(), 30);
     let bytes = r#""four""#.len() + "[1,2]".len() + "12345".len();
-    let expected = json!({"events": 4, "eventBytes": bytes, "deliveries": 7 + 3 + 2 + 4, "connectionsOpened": 2});
+    let expected =
+        json!({"events": 4, "eventBytes": bytes, "deliveries": 7 + 3 + 2 + 4, "connectionsOpened": 2});
     assert_eq!(told["total"], expected);
     let peak: i64 = days.iter().filter_map(|day| day["peakConnections"].as_i64()).max().expect("days");
     assert_eq!(peak, 2, "one on each of two nodes");
@@ -69,7 +70,10 @@ async fn a_known_traffic_gives_known_figures() {
     drop((socket, source));
     written(&node, &peer).await;
     assert_eq!(usage(&node, "").await["total"], expected);
-    assert_eq!(usage(&node, "?from=2020-02-28&to=2020-03-01").await["items"].as_array().map(Vec::len), Some(3));
+    assert_eq!(
+        usage(&node, "?from=2020-02-28&to=2020-03-01").await["items"].as_array().map(Vec::len),
+        Some(3)
+    );
 
     node.send(Method::DELETE, "/admin/v1/projects/demo", &node.admin, &Value::Null).await.expect(204);
     written(&node, &peer).await;

@@ -64,9 +64,10 @@ pub(crate) async fn run(file: Option<&Path>) -> Result<(), Failure> {
 fn secret_key(report: &mut Report, config: &Config) {
     let found = match config.secret_key {
         Some(_) => Good("NUNCIO_SECRET_KEY is set".to_owned()),
-        None => {
-            Mend("NUNCIO_SECRET_KEY is not set: tokens cannot be checked; `openssl rand -hex 32` makes one".to_owned())
-        }
+        None => Mend(
+            "NUNCIO_SECRET_KEY is not set: tokens cannot be checked; `openssl rand -hex 32` makes one"
+                .to_owned(),
+        ),
     };
     report.line("secrets", found);
 }

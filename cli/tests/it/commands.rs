@@ -101,7 +101,9 @@ async fn doctor_goes_on_whatever_is_wrong_and_looks_into_the_database() {
     let taken = taken.local_addr().map(|address| (taken, address.to_string())).expect("bound");
     let mut doctor = nuncio();
     doctor.arg("doctor").env("DATABASE_URL", &place.database.url).env("AMQP_URL", &place.vhost.url);
-    doctor.env("NUNCIO_SECRET_KEY", "another secret key, of more than 32 bytes").env("NUNCIO_LOG_FORMAT", "xml");
+    doctor
+        .env("NUNCIO_SECRET_KEY", "another secret key, of more than 32 bytes")
+        .env("NUNCIO_LOG_FORMAT", "xml");
     doctor.env("NUNCIO_LISTEN", node.address()).env("NUNCIO_OPS_LISTEN", &taken.1);
     let mut doctor = Program::start("nuncio doctor", doctor);
     assert_eq!(doctor.code().await, 2);

@@ -38,8 +38,12 @@ async fn what_is_revoked_ends_everywhere_within_five_seconds_and_nothing_else_do
     let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for attempt in lines.iter().filter(|line| line.get("kind").is_some()) {
         let kind = attempt["kind"].as_str().expect("a kind");
-        let mut ends: Vec<_> =
-            attempt["ends"].as_array().expect("a list").iter().map(|end| end.as_str().expect("a text")).collect();
+        let mut ends: Vec<_> = attempt["ends"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|end| end.as_str().expect("a text"))
+            .collect();
         ends.sort_unstable();
         let expected = match kind {
             "keyRevoked" => ["4403 KEY_REVOKED: connect again with another API key", "KEY_REVOKED"],
@@ -77,7 +81,8 @@ fn report(times: &mut BTreeMap<&str, Vec<f64>>, load: &Value) {
         println!("{line}");
         if let Some(file) = std::env::var_os(FILE) {
             let file = OpenOptions::new().create(true).append(true).open(file);
-            writeln!(file.expect("the file of figures"), "{line}").expect("the file of figures can be written to");
+            writeln!(file.expect("the file of figures"), "{line}")
+                .expect("the file of figures can be written to");
         }
     }
 }

@@ -11,7 +11,7 @@ use nuncio_model::{Channel, Pattern, Position, ProjectId};
 use sqlx::PgTransaction;
 use tokio::time::Instant;
 
-use crate::{ChannelHead, Error, Head, Result, Store};
+use crate::{ChannelHead, Error, Head, Note, Result, Store, audit};
 
 /// How many rows one statement removes.
 const ROWS_AT_ONCE: i64 = 5_000;
@@ -82,10 +82,11 @@ const COUNT: &str = "
     update heads set trims = trims + 1, purges = purges + 1 where project_id = $1
     returning epoch, epoch_base, position, trims, purges";
 
-/// Not by the primary key of a partition, of which there is none: by where the rows are.
+/// By the index of a channel's positions, step by step.
 const REMOVE: &str = "
-    delete from events where (tableoid, ctid) in (
-        select e.tableoid, e.ctid from events e where e.channel_id = $1 and e.position <= $2 limit $3)";
+    delete from events where channel_id = $1 and position <= (
+        select max(position) from (
+            select position from events where channel_id = $1 and position <= $2 order by position limit $3) as step)";
 
 const REMOVED: &str = "update channels set purge_position = 0 where id = $1 and purge_position <= $2";
 
@@ -166,15 +167,18 @@ impl Store {
         let Some((sequence, position)) = marks.last_up_to(bound, &mut change).await? else {
             if delete {
                 mark(&mut change, &marks, (marks.trimmed_sequence, marks.trimmed_position), true).await?;
+                note(&mut change, project, channel, "deleted", 0).await?;
                 change.commit().await?;
             }
             return Ok(Purged { events: 0, through: marks.trimmed_position, pending: false, head });
         };
         mark(&mut change, &marks, (sequence, position), delete).await?;
+        let events = sequence - marks.trimmed_sequence;
+        note(&mut change, project, channel, if delete { "deleted" } else { "purged" }, events).await?;
         let head = sqlx::query_as(COUNT).bind(project.0).fetch_one(&mut *change).await?;
         change.commit().await?;
         let pending = !self.remove_rows(marks.id, position, Instant::now() + REMOVE_FOR).await?;
-        Ok(Purged { events: sequence - marks.trimmed_sequence, through: position, pending, head })
+        Ok(Purged { events, through: position, pending, head })
     }
 
     /// Removes the rows of purges that were too large to be waited for, or were interrupted. Safe to run on several
@@ -243,6 +247,19 @@ async fn mark(
     let query = sqlx::query(MARK).bind(marks.id).bind(sequence).bind(position).bind(delete);
     query.execute(&mut **change).await?;
     Ok(())
+}
+
+/// Writes to the audit log, in the same transaction.
+async fn note(
+    change: &mut PgTransaction<'_>,
+    project: ProjectId,
+    channel: &Channel,
+    action: &str,
+    events: i64,
+) -> Result<()> {
+    let details = Some(serde_json::json!({ "removedEvents": events }));
+    let (resource, resource_id) = ("channels", channel.as_str());
+    audit::write(change, &Note { project: Some(project), action, resource, resource_id, details }).await
 }
 
 /// What every name that matches the pattern begins with.

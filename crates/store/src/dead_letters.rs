@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use nuncio_model::ProjectId;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::FromRow;
 use tokio::time::Instant;
 
-use crate::{Error, Result, Store};
+use crate::{Error, Note, Result, Store, audit};
 
 /// A message that cannot be an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -237,7 +237,11 @@ impl Store {
             .bind(&change.body)
             .fetch_optional(&mut *transaction)
             .await?;
-        let row = row.ok_or(Error::Changed("the dead letter"))?;
+        let row: DeadLetter = row.ok_or(Error::Changed("the dead letter"))?;
+        let (action, resource, resource_id) = ("changed", "dead-letters", id.to_string());
+        let details = Some(json!({"routingKey": row.routing_key, "bodyBytes": row.body_bytes}));
+        let note = Note { project: Some(project), action, resource, resource_id: &resource_id, details };
+        audit::write(&mut transaction, &note).await?;
         transaction.commit().await?;
         Ok(row)
     }

@@ -59,7 +59,8 @@ impl Store {
     /// Where the database cannot be asked.
     pub async fn open_errands(&self, node: &str) -> Result<Vec<Errand>> {
         let rows: Vec<Row> = sqlx::query_as(OPEN).bind(node).fetch_all(&self.append).await?;
-        let errand = |row: Row| Errand { id: row.id, project: ProjectId(row.project_id), request: row.request };
+        let errand =
+            |row: Row| Errand { id: row.id, project: ProjectId(row.project_id), request: row.request };
         Ok(rows.into_iter().map(errand).collect())
     }
 

@@ -99,7 +99,10 @@ impl Meter {
     pub async fn run(self, store: Store, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(WRITE_EVERY)).await.is_some() {
             if let Err(error) = self.write(&store).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "what projects used was not written");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "what projects used was not written"
+                );
             }
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use nuncio_broker::{Broker, Confirm, Link, Names, Properties, Publisher, WakeBus};
 use nuncio_model::{NamespaceSettings, Pattern, ProjectId, ProjectName, Secret};
 use nuncio_store::{
-    DeadLetter, DeadLetterFilter, DeadLetterOrder, Directory, Limiter, Meter, NewProject, NodeCard, NodeState, Store,
-    StoreOptions,
+    DeadLetter, DeadLetterFilter, DeadLetterOrder, Directory, Limiter, Meter, NewProject, NodeCard,
+    NodeState, Store, StoreOptions,
 };
 use nuncio_worker::{Died, Serving, Settings, Worker};
 use tokio::task::JoinHandle;
@@ -127,7 +127,14 @@ impl Drop for Stage {
 pub(crate) async fn make_project(store: &Store, name: &str) -> ProjectId {
     let name = ProjectName::parse(name).expect("a good name");
     let defaults = NamespaceSettings::default();
-    let new = NewProject { name, audience: None, allowed_origins: Vec::new(), defaults };
+    let new = NewProject {
+        name,
+        audience: None,
+        issuer: None,
+        jwks_url: None,
+        allowed_origins: Vec::new(),
+        defaults,
+    };
     store.create_project(&new).await.expect("a project").id
 }
 

@@ -20,7 +20,8 @@ pub(super) async fn check(report: &mut Report, config: &Config) {
     report.line("broker", Good("RabbitMQ answers".to_owned()));
     match link.rehearse().await {
         Ok(intake) => {
-            report.line("broker rights", Good("exchanges and queues can be made, written and read".to_owned()));
+            report
+                .line("broker rights", Good("exchanges and queues can be made, written and read".to_owned()));
             let found = match intake {
                 Intake::Open => Good("a message is taken and confirmed".to_owned()),
                 Intake::Blocked => Mend(
@@ -35,7 +36,8 @@ pub(super) async fn check(report: &mut Report, config: &Config) {
             report.line("broker intake", found);
         }
         Err(error) => {
-            let mend = "the user must be allowed to configure, write and read `nuncio\\..*` in this virtual host";
+            let mend =
+                "the user must be allowed to configure, write and read `nuncio\\..*` in this virtual host";
             report.line("broker rights", Mend(format!("{}: {mend}", chain(&error))));
         }
     }

@@ -114,8 +114,12 @@ async fn contents(report: &mut Report, config: &Config, store: &Store) {
 
 fn admin_keys(config: &Config, owners: i64) -> Finding {
     match (owners, &config.admin_key) {
-        (0, Some(_)) => Hint("there is none with the role owner yet; NUNCIO_ADMIN_KEY is made at the first start".to_owned()),
-        (0, None) => Mend("there is none with the role owner in force: `nuncio admin-key create --name NAME`".to_owned()),
+        (0, Some(_)) => Hint(
+            "there is none with the role owner yet; NUNCIO_ADMIN_KEY is made at the first start".to_owned(),
+        ),
+        (0, None) => Mend(
+            "there is none with the role owner in force: `nuncio admin-key create --name NAME`".to_owned(),
+        ),
         (owners, _) => Good(format!("{owners} with the role owner in force")),
     }
 }

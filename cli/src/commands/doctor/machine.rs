@@ -31,9 +31,8 @@ pub(super) async fn check(report: &mut Report, config: &Config) {
 
 fn open_files(config: &Config) -> Finding {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let soft: Option<&str> = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+    let soft: Option<&str> =
+        limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
     let need = config.max_connections as u64 + OTHER_FILES;
     match soft {
         None => Good("not known on this system".to_owned()),

@@ -24,7 +24,8 @@ async fn total(store: &Store, project: ProjectId) -> DayUsage {
 #[tokio::test]
 async fn counts_that_are_sent_twice_are_added_once() {
     let kit = kit().await;
-    let used = |events| Used { project: kit.project, events, event_bytes: 0, deliveries: 0, opened: 0, open: 0 };
+    let used =
+        |events| Used { project: kit.project, events, event_bytes: 0, deliveries: 0, opened: 0, open: 0 };
     let elsewhere = Used { project: ProjectId(999), ..used(5) };
     for (node, number, events) in [("a", 1, 10), ("a", 1, 10), ("b", 1, 3), ("a", 2, 5), ("a", 2, 5)] {
         kit.store.add_usage(node, number, &[used(events), elsewhere]).await.expect("added");
