@@ -57,11 +57,11 @@ enum Command {
     },
     /// What checks of rights and of rate limits cost, in nanoseconds.
     Checks {
-        /// Checks in a round.
-        #[arg(long, default_value_t = 1_000_000)]
+        /// Checks in a round: few, so that some rounds are not interrupted.
+        #[arg(long, default_value_t = 5_000)]
         checks: usize,
         /// Rounds, of which the best counts.
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, default_value_t = 400)]
         rounds: usize,
     },
     /// From the log to subscribers: what a delivery costs, beside the floor and other servers.
