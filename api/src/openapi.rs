@@ -73,6 +73,7 @@ pub struct EventsPage {
         (name = "channels", description = "What is stored, and its removal"),
         (name = "keys", description = "API keys"),
         (name = "signing keys", description = "Keys that tokens are signed with"),
+        (name = "tokens", description = "Tokens for users: made here, or looked into"),
         (name = "rate limits", description = "How often what may be done"),
         (name = "dead letters", description = "Messages that could not become events"),
         (name = "connections", description = "What clients keep open, on all nodes"),

@@ -20,8 +20,8 @@ use crate::exit::{Failure, chain};
 
 /// How often the database is asked whether it is there, for `/health/ready`.
 const HEALTH_EVERY: Duration = Duration::from_secs(2);
-/// How long the last words to the database may take.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the last words to the database may take, and how long where there is no time left.
+const FAREWELL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(250));
 
 /// The sockets of a node, bound before anything else is started.
 pub(crate) struct Listeners {
@@ -105,13 +105,15 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Writes what was counted to the end, and says that the node is gone. Call it after everything else has ended.
-    pub(crate) async fn finish(self) {
+    /// Writes what was counted to the end, and says that the node is gone. Call it after everything else has ended, or
+    /// was cut since the time to drain is over.
+    pub(crate) async fn finish(self, config: &Config, cut: bool) {
+        let limit = if cut { FAREWELL.1 } else { FAREWELL.0.min(config.drain / 4) };
         let last_words = async {
             self.meter.finish(&self.store).await?;
             self.store.retire_node(&self.node).await
         };
-        match tokio::time::timeout(FAREWELL, last_words).await {
+        match tokio::time::timeout(limit, last_words).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(error = chain(&error), "others learn late of this node's end"),
             Err(_) => tracing::warn!("others learn late of this node's end: PostgreSQL does not answer"),
@@ -225,6 +227,7 @@ fn api_settings(config: &Config) -> ApiSettings {
         idle: config.idle,
         connections: config.max_connections,
         connections_per_address: config.max_connections_per_address,
+        allow_private_addresses: config.allow_private_addresses,
         address_requests_per_second: config.address_requests_per_second,
         address_burst: config.address_burst,
         trusted_proxies: config.trusted_proxies.clone(),

@@ -30,8 +30,8 @@ use crate::openapi::Problem;
 const LIMITS: (usize, usize) = (50, 200);
 /// The most connections that are named in one request.
 const MAX_IDS: usize = 200;
-/// The longest id, subject, key, node or reason.
-const MAX_TEXT_BYTES: usize = 256;
+/// The longest id, subject, key, node or reason, in characters.
+const MAX_TEXT: usize = 256;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(disconnect))
@@ -88,13 +88,13 @@ pub(super) struct Order {
     #[schema(min_items = 1, max_items = 200)]
     ids: Option<Vec<String>>,
     /// The subject of their tokens.
-    #[schema(min_length = 1, max_length = 256)]
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00]*$")]
     subject: Option<String>,
     /// The prefix of their API key, or the id of the key that their tokens were signed with.
-    #[schema(min_length = 1, max_length = 256)]
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00]*$")]
     key: Option<String>,
     /// Why, for the audit log.
-    #[schema(max_length = 256)]
+    #[schema(max_length = 256, pattern = r"^[^\x00]*$")]
     reason: Option<String>,
 }
 
@@ -215,7 +215,8 @@ impl Filter {
             .filter(|token| !token.is_empty())
             .and_then(|token| wrong.unless(read_token(&token), "pageToken", "is not one that was given out"));
         for (field, text) in [("subject", &self.subject), ("key", &self.key), ("node", &self.node)] {
-            wrong.unless_short(field, text.as_deref());
+            let good = text.as_ref().is_none_or(|text| text.chars().count() <= MAX_TEXT);
+            wrong.unless(good.then_some(()), field, "must have at most 256 characters");
         }
         wrong.if_any("the query is not good")?;
         let choice = Choice { ids: None, subject: self.subject, key: self.key, kind, node: self.node };
@@ -233,19 +234,21 @@ impl Order {
                 "one of ids, subject and key must be given: not everybody is disconnected at once",
             );
         }
-        if let Some(ids) = &self.ids {
-            let good = (1..=MAX_IDS).contains(&ids.len()) && ids.iter().all(|id| is_plain(id));
-            wrong.unless(good.then_some(()), "ids", "must be 1 to 200 ids of connections");
-        }
+        let ids = self.ids.map(|mut ids| {
+            let good = (1..=MAX_IDS).contains(&ids.len()).then_some(());
+            wrong.unless(good, "ids", "must be 1 to 200 ids of connections");
+            // What cannot be an id names no connection.
+            ids.retain(|id| is_plain(id));
+            ids
+        });
         for (field, text) in [("subject", &self.subject), ("key", &self.key)] {
-            wrong.unless_short(field, text.as_deref());
-            if text.as_deref() == Some("") {
-                wrong.add(field, "must not be empty");
-            }
+            let good = text.as_deref().is_none_or(|text| is_plain(text) && !text.is_empty());
+            wrong.unless(good.then_some(()), field, "must have 1 to 256 characters, and no NUL");
         }
-        wrong.unless_short("reason", self.reason.as_deref());
+        let good = self.reason.as_deref().is_none_or(is_plain).then_some(());
+        wrong.unless(good, "reason", "must have at most 256 characters, and no NUL");
         wrong.if_any("these connections cannot be ended")?;
-        let choice = Choice { ids: self.ids, subject: self.subject, key: self.key, kind: None, node: None };
+        let choice = Choice { ids, subject: self.subject, key: self.key, kind: None, node: None };
         Ok((choice, self.reason))
     }
 }
@@ -267,11 +270,6 @@ impl Wrong {
         good
     }
 
-    fn unless_short(&mut self, field: &str, text: Option<&str>) {
-        let good = text.is_none_or(is_plain);
-        self.unless(good.then_some(()), field, "must have at most 256 bytes, and no NUL");
-    }
-
     fn if_any(self, detail: &str) -> Result<(), ApiError> {
         let mut error = ApiError::invalid(detail);
         error.fields = self.0;
@@ -281,7 +279,7 @@ impl Wrong {
 
 /// PostgreSQL's JSON cannot hold a NUL.
 fn is_plain(text: &str) -> bool {
-    text.len() <= MAX_TEXT_BYTES && !text.contains('\0')
+    text.chars().count() <= MAX_TEXT && !text.contains('\0')
 }
 
 /// One of the words of an enum.

@@ -13,6 +13,7 @@ mod dead_letters;
 mod etag;
 mod fit;
 mod idempotency;
+mod inspect;
 mod keys;
 mod list;
 mod namespaces;
@@ -25,6 +26,7 @@ mod rights;
 mod rotation;
 mod schemas;
 mod signing_keys;
+mod tokens;
 mod usage;
 
 use std::sync::Arc;
@@ -46,6 +48,8 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(channels::router())
         .merge(keys::router())
         .merge(signing_keys::router())
+        .merge(tokens::router())
+        .merge(inspect::router())
         .merge(rate_limits::router())
         .merge(dead_letters::router())
         .merge(redrive::router())

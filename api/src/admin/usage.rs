@@ -111,7 +111,7 @@ impl Span {
     fn days(&self, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), ApiError> {
         let mut error = ApiError::invalid("the query is not good");
         let mut read = |field: &str, text: Option<&str>| {
-            let day = text.map(|text| NaiveDate::parse_from_str(text, DAY).ok().filter(is_sensible));
+            let day = text.map(|text| read_day(text));
             if day == Some(None) {
                 error.fields.push(wrong(field, "must be a day like 2026-11-01"));
             }
@@ -128,10 +128,9 @@ impl Span {
     }
 }
 
-/// Years of four digits, so that days can be counted back from them.
-fn is_sensible(day: &NaiveDate) -> bool {
-    use chrono::Datelike;
-    (1_000..=9_999).contains(&day.year())
+/// A day as RFC 3339 writes it, with a year of four digits.
+fn read_day(text: &str) -> Option<NaiveDate> {
+    NaiveDate::parse_from_str(text, DAY).ok().filter(|_| text.len() == 10 && !text.starts_with(['+', '-']))
 }
 
 fn wrong(field: &str, message: &str) -> crate::error::FieldError {

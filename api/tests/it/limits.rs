@@ -249,7 +249,7 @@ async fn forwarded(node: &Node, credentials: &str, hops: &str) -> Answer {
 
 #[tokio::test]
 async fn the_guard_counts_before_anybody_is_known_and_believes_no_stranger() {
-    let (node, tenant) = guarded("192.0.2.1", 3).await;
+    let (node, tenant) = guarded("192.0.2.1/32", 3).await;
     for n in 0..3 {
         forwarded(&node, "nonsense", &format!("198.51.100.{n}")).await.expect_problem(401, "UNAUTHENTICATED");
     }
@@ -260,7 +260,7 @@ async fn the_guard_counts_before_anybody_is_known_and_believes_no_stranger() {
 
 #[tokio::test]
 async fn behind_a_proxy_the_guard_counts_the_right_most_stranger_and_networks_of_ipv6() {
-    let (node, tenant) = guarded("127.0.0.1", 2).await;
+    let (node, tenant) = guarded("127.0.0.1/32", 2).await;
     for hops in ["1.1.1.1, 198.51.100.1", "2.2.2.2, 198.51.100.1"] {
         forwarded(&node, &tenant.key, hops).await.expect(200);
     }
@@ -275,7 +275,7 @@ async fn behind_a_proxy_the_guard_counts_the_right_most_stranger_and_networks_of
 
 #[tokio::test]
 async fn a_limit_by_address_is_for_the_client_and_not_its_proxy() {
-    let (node, tenant) = guarded("127.0.0.1", 1_000).await;
+    let (node, tenant) = guarded("127.0.0.1/32", 1_000).await;
     node.limited(&limit("ip", "request", 1)).await;
     forwarded(&node, &tenant.key, "2001:db8:0:7::1").await.expect(200);
     forwarded(&node, &tenant.key, "2001:db8:0:7::2").await.expect_problem(429, "RATE_LIMITED");

@@ -93,7 +93,7 @@ async fn nothing_is_delivered_while_it_is_not_known_who_may_have_it() {
     settings.abort();
 }
 
-/// A wake whose events nobody could look up any more: it is not for the wakes to say who may have them.
+/// A look that takes long is no reason to hold anything back: only one that is not answered in time is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_silence_of_the_database_pauses_nothing() {
     let (node, proxy) = Node::proxied().await;

@@ -52,7 +52,7 @@ async fn a_connection_goes_on_with_the_rights_and_to_the_end_of_the_new_token() 
     tokio::time::sleep(Duration::from_millis(200)).await;
     node.publish("b", &["1".to_owned()]).await;
     assert_eq!(client.event().await.0, "2");
-    client.subscribe("r", &refresh(&reading(&node, &["c"], 1))).await;
+    client.subscribe("r", &refresh(&reading(&node, &["c"], 3))).await;
     assert_eq!(client.error_code("2").await, json!("FORBIDDEN"));
     assert_eq!(client.close_code().await, 4403, "a token may also end sooner than the one before");
 }
@@ -66,14 +66,14 @@ async fn a_token_that_is_not_good_or_of_somebody_else_changes_nothing() {
     client.subscribe("1", &events("a")).await;
     node.until_listeners("a", 1).await;
     revoke(&node, &node.admin, json!({"kind": "jti", "jti": "gone"})).await;
-    let shop = node.token_of("ada", &["#"], Duration::from_secs(60));
+    let forged = node.token_of("ada", &["#"], Duration::from_secs(60));
     for (bad, code) in [
         (token(now, json!({"sub": "bob"})), "FORBIDDEN"),
         (node.key.clone(), "FORBIDDEN"),
         (tenant.key, "FORBIDDEN"),
         (token(now, json!({"exp": now.timestamp() - 60})), "UNAUTHENTICATED"),
         (token(now, json!({"jti": "gone"})), "UNAUTHENTICATED"),
-        (format!("{shop}x"), "UNAUTHENTICATED"),
+        (format!("{forged}x"), "UNAUTHENTICATED"),
         ("nonsense".to_owned(), "UNAUTHENTICATED"),
     ] {
         client.subscribe("r", &refresh(&bad)).await;
@@ -130,7 +130,7 @@ async fn the_legacy_subprotocol_has_it_too_and_plain_http_says_what_to_do() {
 #[tokio::test]
 async fn a_stream_of_many_operations_goes_on_with_a_new_token() {
     let node = Node::start().await;
-    let (old, new) = (reading(&node, &["a", "b"], 4), reading(&node, &["b", "c"], 3_600));
+    let (old, new) = (reading(&node, &["a", "b"], 6), reading(&node, &["b", "c"], 3_600));
     let client = streams_kit::Client::reserve(&node, &old).await;
     let mut stream = client.open().await;
     client.start("1", &numbers_of("a")).await;
@@ -154,7 +154,7 @@ async fn a_stream_of_many_operations_goes_on_with_a_new_token() {
         "the old token is not the stream's any more"
     );
     node.until_listeners("c", 1).await;
-    tokio::time::sleep(Duration::from_millis(4_500)).await;
+    tokio::time::sleep(Duration::from_millis(6_500)).await;
     node.publish("b", &["1".to_owned()]).await;
     assert_eq!(stream.numbers_by_id(1).await, [("2".to_owned(), 1)]);
 }

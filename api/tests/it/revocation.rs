@@ -1,6 +1,6 @@
 //! Revocations as a resource, and what requests make of them at once.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use nuncio_model::cloudevents::write_time;
 use nuncio_store::Role;
@@ -44,7 +44,8 @@ async fn a_revocation_is_made_listed_looked_at_and_taken_back() {
     let node = Node::start().await;
     node.tenant("demo").await;
     node.tenant("other").await;
-    let now = write_time(node.app.clock.now());
+    // The database keeps microseconds.
+    let now = write_time(node.app.clock.now().trunc_subsecs(6));
     let jti = revoke(&node, &node.admin, json!({"kind": "jti", "jti": "t-1", "reason": "stolen"})).await;
     let subject = revoke(&node, &node.admin, json!({"kind": "subject", "subject": "ada"})).await;
     let right = json!({"kind": "right", "action": "subscribe", "pattern": "orders.#", "subject": "ada",

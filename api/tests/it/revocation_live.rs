@@ -144,7 +144,7 @@ async fn credentials_that_are_over_close_their_connection_and_say_why() {
         (ending.clone(), "KEY_EXPIRED"),
         (of(json!({"jti": "t"})), "TOKEN_REVOKED"),
         (of(json!({"sub": "eve"})), "SUBJECT_REVOKED"),
-        (of(json!({"exp": now.timestamp() + 3})), "TOKEN_EXPIRED"),
+        (of(json!({"exp": now.timestamp() + 6})), "TOKEN_EXPIRED"),
     ];
     let mut clients = Vec::new();
     for (credentials, reason) in cases {

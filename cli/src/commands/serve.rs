@@ -67,10 +67,11 @@ pub(crate) async fn end(
     signals: &mut Signals,
     running: Running,
 ) -> Result<(), Failure> {
-    if shutdown.wait(signals, config.drain).await == End::Cut {
+    let cut = shutdown.wait(signals, config.drain).await == End::Cut;
+    if cut {
         tracing::warn!("not everything was finished in NUNCIO_DRAIN_SECONDS");
     }
-    running.finish().await;
+    running.finish(config, cut).await;
     if shutdown.failed() {
         return Err(Failure::Other("a part of this process died; the log says which".to_owned()));
     }

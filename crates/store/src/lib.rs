@@ -64,6 +64,7 @@ pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, 
 pub use resumes::{Claim, Claimed, Known};
 pub use revocations::{MAX_REVOCATIONS, NewRevocation, Revocation, RevocationFilter};
 pub use rotation::Rotation;
+pub use signing_keys::{KeyMaterial, NewSigningKey, SigningKeyRow};
 pub use usage::{DayUsage, Used};
 
 /// The result of every function here.

@@ -127,7 +127,14 @@ impl Drop for Stage {
 pub(crate) async fn make_project(store: &Store, name: &str) -> ProjectId {
     let name = ProjectName::parse(name).expect("a good name");
     let defaults = NamespaceSettings::default();
-    let new = NewProject { name, audience: None, allowed_origins: Vec::new(), defaults };
+    let new = NewProject {
+        name,
+        audience: None,
+        issuer: None,
+        jwks_url: None,
+        allowed_origins: Vec::new(),
+        defaults,
+    };
     store.create_project(&new).await.expect("a project").id
 }
 

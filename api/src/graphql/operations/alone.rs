@@ -31,8 +31,13 @@ pub(in crate::graphql) enum Output {
 /// The operations of a connection that nobody shares.
 ///
 /// They are polled in turn: one that always has more is put behind the others each time it gave something.
+///
+/// Most connections have none, and then this is a word.
 #[derive(Default)]
-pub(in crate::graphql) struct Alone {
+pub(in crate::graphql) struct Alone(Option<Box<Operations>>);
+
+#[derive(Default)]
+struct Operations {
     /// Those that are answered once.
     answers: SelectAll<BoxStream<'static, Output>>,
     /// Those that go on until they are stopped.
@@ -47,6 +52,17 @@ struct Running {
     asker: Arc<Asker>,
 }
 
+impl Operations {
+    fn count_event(&mut self, output: &Output) {
+        // What goes on is a subscription, and each of its responses an event.
+        if let Output::Response(_, response, _) = output
+            && response.errors.is_empty()
+        {
+            self.given += 1;
+        }
+    }
+}
+
 impl Alone {
     /// Starts an operation; its id is not in use.
     pub(in crate::graphql) fn start(
@@ -59,7 +75,8 @@ impl Alone {
         let id: Arc<str> = id.into();
         let completion = Completion::of(&request, documents);
         let (stop, registration) = AbortHandle::new_pair();
-        self.running.insert(id.clone(), Running { stop, asker });
+        let all = self.0.get_or_insert_default();
+        all.running.insert(id.clone(), Running { stop, asker });
         let done = once({
             let id = id.clone();
             async move { Output::Done(id) }
@@ -72,39 +89,30 @@ impl Alone {
                 })
             });
         let outputs = Abortable::new(responses.chain(done), registration).boxed();
-        if is_subscription { self.streams.push(outputs) } else { self.answers.push(outputs) }
+        if is_subscription { all.streams.push(outputs) } else { all.answers.push(outputs) }
     }
 
     /// Stops an operation: nothing more comes of it.
     pub(in crate::graphql) fn stop(&mut self, id: &str) {
-        if let Some(running) = self.running.remove(id) {
+        if let Some(running) = self.0.as_mut().and_then(|all| all.running.remove(id)) {
             running.stop.abort();
         }
     }
 
     /// How many there are.
     pub(in crate::graphql) fn count(&self) -> usize {
-        self.running.len()
+        self.0.as_ref().map_or(0, |all| all.running.len())
     }
 
     /// How many events were given out since this was last asked.
     pub(in crate::graphql) fn given(&mut self) -> u64 {
-        std::mem::take(&mut self.given)
-    }
-
-    fn count_event(&mut self, output: &Output) {
-        // What goes on is a subscription, and each of its responses an event.
-        if let Output::Response(_, response, _) = output
-            && response.errors.is_empty()
-        {
-            self.given += 1;
-        }
+        self.0.as_mut().map_or(0, |all| std::mem::take(&mut all.given))
     }
 
     /// From now on they are executed for somebody with other rights. Those that have lost theirs are stopped, and given
     /// out with why.
     pub(in crate::graphql) fn change(&mut self, identity: &Arc<Identity>) -> Vec<Ended> {
-        let lost = self.running.iter().filter_map(|(id, running)| {
+        let lost = self.0.iter().flat_map(|all| &all.running).filter_map(|(id, running)| {
             running.asker.change(identity).map(|error| Ended { id: (&**id).into(), error })
         });
         let lost: Vec<_> = lost.collect();
@@ -114,16 +122,17 @@ impl Alone {
 
     /// What comes next, once it is there. While `paused`, those that go on wait.
     pub(in crate::graphql) fn poll_next(&mut self, context: &mut Context<'_>, paused: bool) -> Poll<Output> {
+        let Some(all) = &mut self.0 else { return Poll::Pending };
         // Where nothing runs, nothing is ready.
-        if let Poll::Ready(Some(output)) = self.answers.poll_next_unpin(context) {
+        if let Poll::Ready(Some(output)) = all.answers.poll_next_unpin(context) {
             return Poll::Ready(output);
         }
         if paused {
             return Poll::Pending;
         }
-        match self.streams.poll_next_unpin(context) {
+        match all.streams.poll_next_unpin(context) {
             Poll::Ready(Some(output)) => {
-                self.count_event(&output);
+                all.count_event(&output);
                 Poll::Ready(output)
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,

@@ -1,3 +1,5 @@
+//! The limiter of one node, under a clock that stands still.
+
 use nuncio_model::{RateLimitSettings, Scope};
 use tokio::time::advance;
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use nuncio_model::rights::Rights;
-use nuncio_model::{Action, Channel, NamespaceSettings, ProjectName, Secret};
+use nuncio_model::revocation::Ended;
+use nuncio_model::rights::{Rights, TokenProof};
+use nuncio_model::{Action, Channel, NamespaceSettings, ProjectName, Revoked, Secret};
 use nuncio_store::{
-    DeadLetterFilter, DeadLetterOrder, Directory, Error, NewApiKey, NewDeadLetter, NodeCard, NodeState,
-    ProjectChange, Role,
+    DeadLetterFilter, DeadLetterOrder, Directory, Error, KeyMaterial, NewApiKey, NewDeadLetter,
+    NewRevocation, NodeCard, NodeState, ProjectChange, Role,
 };
 
 use crate::kit::{add_project, kit};
@@ -82,10 +83,8 @@ async fn keys_open_while_they_are_in_force() {
         .expect("it is new");
     directory.refresh().await.expect("it is read");
     let snapshot = directory.snapshot();
-    assert_eq!(
-        snapshot.project_by_id(kit.project).expect("it is there").signing_keys[0].secret.expose(),
-        "hush"
-    );
+    let key = &snapshot.project_by_id(kit.project).expect("it is there").signing_keys[0];
+    assert_eq!(key.material, KeyMaterial::Secret(Secret::new("hush")));
     let raw = kit
         .database
         .run("select encode(secret, 'escape') from signing_keys")
@@ -142,4 +141,44 @@ async fn a_node_lives_as_long_as_its_heartbeat() {
     assert_eq!(live().await, ["b"]);
     kit.store.retire_node("b").await.expect("noted");
     assert_eq!(live().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_change_of_one_project_is_none_of_another_and_revocations_are_known_by_heart() {
+    let kit = kit().await;
+    let other = add_project(&kit.store, "other").await;
+    let directory = Directory::load(kit.store.clone()).await.expect("it is read");
+    let edition = async |project| {
+        directory.refresh().await.expect("it is read");
+        directory.snapshot().edition(project)
+    };
+    let mut known = vec![edition(kit.project).await];
+    let theirs = edition(other).await;
+    let new = NewApiKey { rights: Rights::everything(), ..NewApiKey::default() };
+    let (key, _) = kit.store.create_api_key(kit.project, &new).await.expect("it is made");
+    known.push(edition(kit.project).await);
+    let narrow = NewApiKey::default();
+    kit.store.update_api_key(kit.project, key.id, None, &narrow).await.expect("it is there");
+    known.push(edition(kit.project).await);
+    let revoked = Revoked::Token { jti: "t".to_owned() };
+    let new = NewRevocation { revoked, reason: String::new(), expires_at: None };
+    let made =
+        kit.store.create_revocation(kit.project, &new).await.expect("it is made").expect("there is room");
+    known.push(edition(kit.project).await);
+    assert!(known.windows(2).all(|pair| pair[0].is_some() && pair[0] != pair[1]), "{known:?}");
+    assert_eq!(edition(other).await, theirs);
+    let token =
+        TokenProof { kid: "k".to_owned(), published: false, jti: Some("t".to_owned()), issued_at: None };
+    let ended = |project| {
+        let snapshot = directory.snapshot();
+        snapshot
+            .revocations(project)
+            .and_then(|all| all.ended("ada", &token, nuncio_model::Clock::system().now()))
+    };
+    assert_eq!((ended(kit.project), ended(other)), (Some(Ended::Token), None));
+    let strange = kit.store.delete_revocation(other, made.id).await;
+    assert!(matches!(strange, Err(Error::NotFound(_))));
+    kit.store.delete_revocation(kit.project, made.id).await.expect("it is there");
+    assert_eq!(edition(kit.project).await, known[2], "what is as it was is judged as it was");
+    assert_eq!(ended(kit.project), None);
 }
