@@ -104,7 +104,7 @@ pub(super) struct Settings {
     /// The origins of the web pages that may use it; `*` is all.
     allowed_origins: Vec<String>,
     /// The settings of namespaces that were not made.
-    #[schema(value_type = super::schemas::NamespaceSettings)]
+    #[schema(value_type = super::schemas::NamespaceChanges)]
     defaults: NamespaceSettings,
 }
 
@@ -133,7 +133,7 @@ pub(super) struct New {
     allowed_origins: Vec<String>,
     /// The settings of namespaces that were not made.
     #[serde(default)]
-    #[schema(value_type = Option<super::schemas::NamespaceSettings>)]
+    #[schema(value_type = Option<super::schemas::NamespaceChanges>)]
     defaults: NamespaceSettings,
 }
 

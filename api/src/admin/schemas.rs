@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 /// The same settings in three forms: as they are shown, as they are changed, and as a namespace is made.
 macro_rules! namespace_settings {
@@ -31,9 +32,7 @@ macro_rules! namespace_settings {
             /// `keys` are API keys, `tokens` those of apps. Without any, nobody may.
             #[schema(required = $needed)]
             publishers: Vec<PublisherKind>,
-            /// The JSON Schema of `data` for each event type. `*` stands for the types that have none of their own;
-            /// `false` takes no events. A schema is replaced whole, and in a change null takes it away.
-            #[schema(required = $needed, example = json!({"order.created": {"type": "object", "required": ["id"]}}))]
+            #[schema(required = $needed, schema_with = schemas_by_type)]
             schemas: BTreeMap<String, Value>,
             /// `full` or `off`.
             #[schema(default = "full", required = $needed)]
@@ -62,6 +61,21 @@ namespace_settings! {
         #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
         name: String,
     }
+}
+
+/// What the JSON Schemas of a namespace look like; what a JSON Schema is, its own description says.
+fn schemas_by_type() -> Schema {
+    let any = |kind: Type| ObjectBuilder::new().schema_type(kind).build();
+    let text = OneOfBuilder::new().item(any(Type::Boolean)).item(any(Type::Object)).build();
+    ObjectBuilder::new()
+        .description(Some(
+            "The JSON Schema of `data` for each event type. `*` stands for the types that have none of their own; \
+             `false` takes no events. A schema is replaced whole, and in a change null takes it away.",
+        ))
+        .additional_properties(Some(Schema::from(text)))
+        .examples([json!({"order.created": {"type": "object", "required": ["id"]}, "*": false})])
+        .build()
+        .into()
 }
 
 /// Those who publish, by how they come.
