@@ -10,7 +10,7 @@ use nuncio_store::{Directory, Limiter, Meter, Project, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Usage;
+use crate::auth::{Jwks, Usage};
 use crate::clockwork::Clockwork;
 use crate::connections::{Connections, Errands};
 use crate::error::ApiError;
@@ -48,6 +48,9 @@ pub struct ApiSettings {
     pub connections_per_address: usize,
     /// The most connections in all.
     pub connections: usize,
+    /// Whether addresses that administrators name, such as those of published keys, may lie in this network; for
+    /// development.
+    pub allow_private_addresses: bool,
     /// How many requests of one address are taken in a second; with 0, any number.
     pub address_requests_per_second: u32,
     /// How many of them at once.
@@ -71,6 +74,7 @@ impl Default for ApiSettings {
             idle: Duration::from_secs(75),
             connections_per_address: 20_000,
             connections: 100_000,
+            allow_private_addresses: false,
             address_requests_per_second: 2_000,
             address_burst: 20_000,
             trusted_proxies: Vec::new(),
@@ -120,9 +124,11 @@ pub struct App {
     pub filters: Filters,
     /// Where dead letters are published again.
     pub broker: Option<Broker>,
+    /// The keys that projects publish.
+    pub jwks: Jwks,
     /// How often what may be done.
     pub limits: Limits,
-    /// Which API keys are in use.
+    /// Which keys are in use.
     pub usage: Usage,
     /// What projects use.
     pub meter: Meter,
@@ -153,6 +159,9 @@ impl App {
         let clockwork = Clockwork::start(&tasks, directory.changes(), stale, drain.clone());
         let (usage, resumes) = (Usage::default(), Resumes::new(store.clone()));
         tasks.spawn(resumes.clone().keep(drain.clone()));
+        let private = settings.allow_private_addresses;
+        let jwks = Jwks::new(private, directory.clone(), clock.clone(), tasks.clone());
+        tasks.spawn(jwks.clone().keep(drain.clone()));
         let connections = Connections::new(node, clock.clone(), meter.clone());
         let errands = Errands::new(store.clone(), connections.clone(), feeds.clone());
         tasks.spawn(errands.clone().keep(drain.clone()));
@@ -164,6 +173,7 @@ impl App {
             resumes,
             filters: Filters::default(),
             broker,
+            jwks,
             limits: Limits::new(limiter),
             usage,
             meter,

@@ -3,8 +3,11 @@
 //! An extractor says who it is; what they may do is a visible line of each handler.
 
 mod bearer;
+mod jwks;
+mod minter;
+pub(crate) mod public_key;
 pub mod standing;
-mod token;
+pub(crate) mod token;
 mod usage;
 mod watch;
 
@@ -23,6 +26,8 @@ use crate::cors;
 use crate::error::ApiError;
 use crate::problem;
 
+pub use jwks::Jwks;
+pub(crate) use minter::{Minter, is_api_key};
 pub use standing::{Over, Standing};
 pub use token::{MintError, mint_token};
 pub use usage::Usage;
@@ -33,7 +38,7 @@ const API_KEY: &str = "nk_";
 /// What admin keys begin with.
 const ADMIN_KEY: &str = "na_";
 /// The longest text that is looked at: an ordinary token has some hundred bytes.
-const MAX_CREDENTIALS_BYTES: usize = 8_192;
+pub(crate) const MAX_CREDENTIALS_BYTES: usize = 8_192;
 
 /// Tells who a key (`nk_…`) or a token (JWT) stands for, now, where it is used from this address. It asks nothing of the
 /// database.

@@ -10,7 +10,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use nuncio_model::cursor::CursorError;
 use nuncio_model::limits::DEFAULT_PAGE;
-use nuncio_model::{Action, Cursor, Event, Identity, Pattern, ProjectId, cloudevents};
+use nuncio_model::{Action, Channel, Cursor, Event, Identity, Pattern, ProjectId, cloudevents};
 use nuncio_store::Store;
 use tokio::time::{Instant, timeout_at};
 
@@ -71,6 +71,34 @@ pub async fn of_channel(
     let client = Client::of(&parts.headers, &parts.extensions);
     let page = wanted.read(&app, (identity, client), vec![pattern].into(), filter.as_ref()).await?;
     tally.delivered(page.events.len() as u64);
+    Ok(([(header::CONTENT_TYPE, "application/json")], page.to_json()).into_response())
+}
+
+/// A page of a channel for an administrator, as the query says.
+///
+/// # Errors
+/// As those of pages.
+pub(crate) async fn look_into(
+    store: &Store,
+    project: ProjectId,
+    channel: &Channel,
+    query: Option<&str>,
+) -> Result<Response, ApiError> {
+    let mut reading = Reading::parse(query)?;
+    if reading.wait.is_some() {
+        return Err(
+            ApiError::invalid("the query is not good").field("wait", "does not go with the admin API")
+        );
+    }
+    let (filter, patterns) = (reading.filter.take(), [Pattern::parse(channel.as_str())?]);
+    let page = match Wanted::parse(reading)? {
+        Wanted::Back { before, last } => {
+            page_back(store, project, &patterns, before.as_deref(), last, filter.as_ref()).await?
+        }
+        Wanted::Forward { start, first, .. } => {
+            page_on(store, project, &patterns, start.as_ref(), first, filter.as_ref()).await?
+        }
+    };
     Ok(([(header::CONTENT_TYPE, "application/json")], page.to_json()).into_response())
 }
 

@@ -21,6 +21,7 @@ pub mod hub;
 pub mod limits;
 mod live;
 pub mod openapi;
+mod outbound;
 pub mod problem;
 pub mod publish;
 mod query;

@@ -220,7 +220,8 @@ fn over(standing: &Standing, wait: Option<Duration>) -> ApiError {
     let rule = &standing.rule;
     let (name, limit, period, burst) = (&rule.name, rule.limit, rule.period_seconds, rule.quota.burst());
     let Some(wait) = wait else {
-        let detail = format!("the rate limit {name} lets through {burst} at once and no more: send fewer at a time");
+        let detail =
+            format!("the rate limit {name} lets through {burst} at once and no more: send fewer at a time");
         return ApiError::new(Code::RateLimited, detail).with_retry_after(None);
     };
     let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, VARY, WWW_AUTHENTICATE,
 };
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
@@ -121,6 +121,12 @@ fn render(error: &ApiError, request_id: &str, old: &HeaderMap) -> Response {
     for name in [ALLOW, CONNECTION, SEC_WEBSOCKET_VERSION] {
         if let Some(value) = old.get(&name) {
             headers.insert(name, value.clone());
+        }
+    }
+    // What a page of another origin may read of the answer: without these it is told nothing, not even the status.
+    for (name, value) in old {
+        if name == VARY || name.as_str().starts_with("access-control-") {
+            headers.append(name, value.clone());
         }
     }
     if let Some(seconds) = error.retry_after_seconds() {

@@ -124,7 +124,11 @@ fn number<T: FromStr + PartialOrd + std::fmt::Display>(
     number.ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
 }
 
-fn time(text: &str) -> Result<DateTime<Utc>, String> {
+/// A time in a query.
+///
+/// # Errors
+/// What to mend.
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     let time = DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc));
     let hint = "must be RFC 3339, like 2026-01-31T12:00:00Z; a `+` must be written as %2B";
     time.filter(|time| is_writable(*time)).ok_or_else(|| hint.to_owned())

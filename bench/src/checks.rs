@@ -26,9 +26,9 @@ pub(crate) fn run(checks: usize, rounds: usize) -> Result<()> {
     for (count, limit) in [(1, 1_000_000_000), (10, 1_000_000_000), (1, 1), (10, 1)] {
         let (limiter, limits) = (Limiter::default(), limits(count, limit));
         let took = best(checks, rounds, |number| {
-            let spender = Spender { key: Some(&names[number % KEYS]), subject: Some("ada"), ..Spender::default() };
-            let verdict =
-                limiter.spend_of(ProjectId(1), &limits, &spender, &Spending::one(Limited::Publish));
+            let spender =
+                Spender { key: Some(&names[number % KEYS]), subject: Some("ada"), ..Spender::default() };
+            let verdict = limiter.spend_of(ProjectId(1), &limits, &spender, &Spending::one(Limited::Publish));
             matches!(verdict, Verdict::Admitted(_)) || limit == 1
         });
         let outcome = if limit == 1 { "refused " } else { "admitted" };
@@ -51,7 +51,11 @@ fn best(checks: usize, rounds: usize, check: impl Fn(usize) -> bool) -> f64 {
 /// So many rights, of which the last is the one that is needed.
 fn rights(count: usize) -> Result<Rights> {
     let patterns: Vec<String> = (0..count).rev().map(|number| format!("n{number}.#")).collect();
-    Ok(Rights::parse(&RightsText { subscribe: patterns.clone(), publish: patterns, ..RightsText::default() })?)
+    Ok(Rights::parse(&RightsText {
+        subscribe: patterns.clone(),
+        publish: patterns,
+        ..RightsText::default()
+    })?)
 }
 
 /// So many limits, half of them by key and half by subject.

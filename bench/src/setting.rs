@@ -89,7 +89,14 @@ impl Setting {
         let store = Store::connect(&StoreOptions::new(Secret::new(&database))).await?;
         let name = ProjectName::parse(name)?;
         let (audience, allowed_origins, defaults) = (None, Vec::new(), NamespaceSettings::default());
-        let new = NewProject { name: name.clone(), audience, allowed_origins, defaults };
+        let new = NewProject {
+            name: name.clone(),
+            audience,
+            issuer: None,
+            jwks_url: None,
+            allowed_origins,
+            defaults,
+        };
         let project = store.create_project(&new).await?.id;
         let new =
             NewApiKey { label: "bench".to_owned(), rights: Rights::everything(), ..NewApiKey::default() };

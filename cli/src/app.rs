@@ -227,6 +227,7 @@ fn api_settings(config: &Config) -> ApiSettings {
         idle: config.idle,
         connections: config.max_connections,
         connections_per_address: config.max_connections_per_address,
+        allow_private_addresses: config.allow_private_addresses,
         address_requests_per_second: config.address_requests_per_second,
         address_burst: config.address_burst,
         trusted_proxies: config.trusted_proxies.clone(),

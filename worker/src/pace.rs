@@ -59,11 +59,7 @@ impl Pace {
 }
 
 /// Waits until the one message of a batch may be settled; not where told to stop.
-pub(crate) async fn wait(
-    session: &Session,
-    single: &Batch,
-    stop: &CancellationToken,
-) -> Result<bool, Ended> {
+pub(crate) async fn wait(session: &Session, single: &Batch, stop: &CancellationToken) -> Result<bool, Ended> {
     loop {
         let Some(wait) = ask(&session.limiter, &*session.settings()?, single, 0) else { return Ok(true) };
         if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
@@ -111,7 +107,8 @@ mod tests {
         let limits = |scope, limit, period_seconds| {
             let action = Limited::Publish;
             let mut limits = RateLimits::default();
-            let settings = RateLimitSettings { scope, action, limit, period_seconds, burst: None, target: None };
+            let settings =
+                RateLimitSettings { scope, action, limit, period_seconds, burst: None, target: None };
             limits.add(action, Rule::of(1, 1, settings));
             limits
         };

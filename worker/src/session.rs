@@ -81,9 +81,19 @@ impl Session {
             let next = Batch::new(project);
             let prefetch = self.prefetch()?;
             let pace = Pace::default();
-            Flow { session: self, link: &link, names: &names, consumer, prefetch, next, pace, settling: None, busy: false }
-                .run(stop)
-                .await?;
+            Flow {
+                session: self,
+                link: &link,
+                names: &names,
+                consumer,
+                prefetch,
+                next,
+                pace,
+                settling: None,
+                busy: false,
+            }
+            .run(stop)
+            .await?;
         }
         link.close().await;
         Ok(())

@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::post;
 use chrono::{DateTime, Utc};
 use nuncio_model::cloudevents::write_time;
-use nuncio_model::{ProjectId, ProjectName, Secret};
+use nuncio_model::{Code, ProjectId, ProjectName, Secret};
 use nuncio_store::{AdminKey, NewAdminKey, Role, Snapshot};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -27,8 +27,8 @@ use crate::auth::Admin;
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
-/// The longest name.
-const MAX_NAME_BYTES: usize = 200;
+/// The longest name, in characters.
+const MAX_NAME: usize = 200;
 /// The most projects of a key that is not for all.
 const MAX_PROJECTS: usize = 100;
 
@@ -108,7 +108,7 @@ fn names(snapshot: &Snapshot, projects: &[ProjectId]) -> Vec<String> {
 #[schema(as = AdminKeySettings)]
 pub(super) struct Settings {
     /// Whose it is.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     name: String,
     /// `viewer` looks, `admin` also changes, `owner` also deletes projects and, where it is for all, manages admin keys.
     #[schema(value_type = super::schemas::AdminRole)]
@@ -167,7 +167,7 @@ async fn answer_new(app: &App, (key, secret): (AdminKey, Secret)) -> Result<Resp
 /// Look at an admin key: any for owners for all projects, else one's own.
 #[utoipa::path(
     get, path = "/admin/v1/admin-keys/{id}", tag = "admin keys",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, description = "The key's id")),
     responses((status = 200, body = Shown), (status = "4XX", body = Problem))
 )]
 async fn get(
@@ -182,7 +182,7 @@ async fn get(
 /// Change an admin key's name, role, projects and end. Owners for all projects alone may.
 #[utoipa::path(
     patch, path = "/admin/v1/admin-keys/{id}", tag = "admin keys",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, description = "The key's id")),
     request_body(content = Settings, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, body = Shown),
@@ -229,7 +229,7 @@ async fn act(
 /// `overlapSeconds`.
 #[utoipa::path(
     post, path = "/admin/v1/admin-keys/{id}:rotate", tag = "admin keys",
-    params(("id" = String, Path)), request_body = Option<Rotate>,
+    params(("id" = String, Path, description = "The key's id")), request_body = Option<Rotate>,
     responses((status = 201, body = Shown), (status = "4XX", body = Problem))
 )]
 async fn rotate(
@@ -248,7 +248,7 @@ async fn rotate(
 /// Revoke an admin key, as DELETE does, and see it.
 #[utoipa::path(
     post, path = "/admin/v1/admin-keys/{id}:revoke", tag = "admin keys",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, description = "The key's id")),
     responses(
         (status = 200, body = Shown),
         (status = 409, description = "It is the last usable owner for all projects", body = Problem),
@@ -270,7 +270,7 @@ async fn revoke(
 /// Revoke an admin key. It stays in the list, as revoked. Owners for all projects alone may.
 #[utoipa::path(
     delete, path = "/admin/v1/admin-keys/{id}", tag = "admin keys",
-    params(("id" = String, Path)),
+    params(("id" = String, Path, description = "The key's id")),
     responses(
         (status = 204),
         (status = 409, description = "It is the last usable owner for all projects", body = Problem),
@@ -325,9 +325,9 @@ impl Settings {
         let snapshot = app.directory.snapshot();
         let mut error = ApiError::invalid("the admin key cannot be like this");
         let name_ok =
-            (1..=MAX_NAME_BYTES).contains(&self.name.len()) && !self.name.chars().any(char::is_control);
+            (1..=MAX_NAME).contains(&self.name.chars().count()) && !self.name.chars().any(char::is_control);
         if !name_ok {
-            error = error.field("name", "must have 1 to 200 bytes and no control characters");
+            error = error.field("name", "must have 1 to 200 characters, and no control characters");
         }
         if self.expires_at != before.and_then(|key| key.expires_at) {
             error = check_end(error, self.expires_at, app.clock.now());
@@ -342,6 +342,10 @@ impl Settings {
                 Some(found)
             }
         };
+        // What the body names and is not there is not there, where nothing else is wrong.
+        if error.fields.iter().all(|field| field.field.starts_with("projects[")) {
+            error.code = Code::NotFound;
+        }
         error.if_any_field()?;
         Ok(NewAdminKey { name: self.name, role: self.role, projects, expires_at: self.expires_at })
     }

@@ -40,22 +40,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             return Err(ApiError::invalid("the body must be application/json").with_status(status));
         }
         let Payload(bytes) = Payload::from_request(request, state).await?;
-        let value: T = match serde_json::from_slice(&bytes) {
+        // Where nothing needs to be said, nothing need be sent.
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        let value: T = match serde_json::from_slice(text) {
             Ok(value) => value,
-            Err(error) if error.is_data() => misfit(&bytes)?,
+            Err(error) if error.is_data() => return Err(misfit::<T>(text)),
             Err(error) => return Err(ApiError::invalid(format!("the body is not JSON: {error}"))),
         };
         Ok(Self(value))
     }
 }
 
-/// The wrong fields of a body that is JSON and not what is asked for. It is read as a value only now: a field that is
-/// there twice would be taken once, and refused by nobody.
-fn misfit<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let value = serde_json::from_slice(bytes);
-    let value = value.map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))?;
-    fit::read::<T>(value)?;
-    Err(ApiError::invalid("the body names a field twice"))
+/// What is wrong with a body that is JSON and not what is asked for. It is read as a value only now, since that takes a
+/// field that is there twice for one.
+fn misfit<T: DeserializeOwned>(bytes: &[u8]) -> ApiError {
+    let read = serde_json::from_slice(bytes).map(fit::read::<T>);
+    match read {
+        Err(error) => ApiError::invalid(format!("the body is not JSON: {error}")),
+        Ok(Err(misfit)) => misfit,
+        Ok(Ok(_)) => ApiError::invalid("the body names a field twice"),
+    }
 }
 
 /// A JSON object whose fields are judged later.
@@ -86,6 +90,25 @@ fn overlay(target: &mut Value, patch: Value) {
         }
         // RFC 7396 removes a member that is null; here that is the same as null, since every field is always there.
         overlay(&mut target[name], change);
+    }
+}
+
+/// A JSON merge patch to the letter of RFC 7396, for objects whose members may be missing: null takes one away.
+pub(super) fn merge_members(target: &mut Value, patch: Value) {
+    let Value::Object(changes) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(members) = target.as_object_mut() else { return };
+    for (name, change) in changes {
+        if change.is_null() {
+            members.shift_remove(&name);
+        } else {
+            merge_members(members.entry(name).or_insert(Value::Null), change);
+        }
     }
 }
 

@@ -29,8 +29,8 @@ use crate::auth::Admin;
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
-/// The longest label.
-const MAX_LABEL_BYTES: usize = 200;
+/// The longest label, in characters.
+const MAX_LABEL: usize = 200;
 /// The most networks of one key.
 const MAX_NETWORKS: usize = 100;
 
@@ -100,7 +100,7 @@ impl From<ApiKey> for Shown {
 pub(super) struct Settings {
     /// What it is for.
     #[serde(default)]
-    #[schema(required = false, max_length = 200)]
+    #[schema(required = false, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     label: String,
     /// What it may do.
     #[serde(default)]
@@ -124,7 +124,7 @@ impl From<ApiKey> for Settings {
 
 /// List the keys, revoked ones included.
 #[utoipa::path(
-    get, path = "/admin/v1/projects/{project}/keys", tag = "keys", params(("project" = String, Path), Paging),
+    get, path = "/admin/v1/projects/{project}/keys", tag = "keys", params(("project" = String, Path, description = "The project's name"), Paging),
     responses((status = 200, body = List<Shown>), (status = "4XX", body = Problem))
 )]
 async fn list(
@@ -140,7 +140,7 @@ async fn list(
 
 /// Make a key. Its text is in `secret`, this once.
 #[utoipa::path(
-    post, path = "/admin/v1/projects/{project}/keys", tag = "keys", params(("project" = String, Path)),
+    post, path = "/admin/v1/projects/{project}/keys", tag = "keys", params(("project" = String, Path, description = "The project's name")),
     request_body = Settings,
     responses((status = 201, body = Shown), (status = "4XX", body = Problem))
 )]
@@ -167,7 +167,7 @@ fn made(project: &str, key: ApiKey, secret: &Secret) -> Response {
 /// Look at a key.
 #[utoipa::path(
     get, path = "/admin/v1/projects/{project}/keys/{id}", tag = "keys",
-    params(("project" = String, Path), ("id" = String, Path)),
+    params(("project" = String, Path, description = "The project's name"), ("id" = String, Path, description = "The key's id")),
     responses((status = 200, body = Shown), (status = "4XX", body = Problem))
 )]
 async fn get(
@@ -182,7 +182,7 @@ async fn get(
 /// Change a key's label, rights, networks and end.
 #[utoipa::path(
     patch, path = "/admin/v1/projects/{project}/keys/{id}", tag = "keys",
-    params(("project" = String, Path), ("id" = String, Path)),
+    params(("project" = String, Path, description = "The project's name"), ("id" = String, Path, description = "The key's id")),
     request_body(content = Settings, content_type = "application/merge-patch+json"),
     responses((status = 200, body = Shown), (status = "4XX", body = Problem))
 )]
@@ -224,7 +224,7 @@ async fn act(
 /// `overlapSeconds`, so that whoever uses it has the time to change over.
 #[utoipa::path(
     post, path = "/admin/v1/projects/{project}/keys/{id}:rotate", tag = "keys",
-    params(("project" = String, Path), ("id" = String, Path)),
+    params(("project" = String, Path, description = "The project's name"), ("id" = String, Path, description = "The key's id")),
     request_body = Option<Rotate>,
     responses((status = 201, body = Shown), (status = "4XX", body = Problem))
 )]
@@ -245,7 +245,7 @@ async fn rotate(
 /// Revoke a key, as DELETE does, and see it.
 #[utoipa::path(
     post, path = "/admin/v1/projects/{project}/keys/{id}:revoke", tag = "keys",
-    params(("project" = String, Path), ("id" = String, Path)),
+    params(("project" = String, Path, description = "The project's name"), ("id" = String, Path, description = "The key's id")),
     responses((status = 200, body = Shown), (status = "4XX", body = Problem))
 )]
 async fn revoke(
@@ -263,7 +263,7 @@ async fn revoke(
 /// Revoke a key. It stays in the list, as revoked.
 #[utoipa::path(
     delete, path = "/admin/v1/projects/{project}/keys/{id}", tag = "keys",
-    params(("project" = String, Path), ("id" = String, Path)),
+    params(("project" = String, Path, description = "The project's name"), ("id" = String, Path, description = "The key's id")),
     responses((status = 204), (status = "4XX", body = Problem))
 )]
 async fn delete(
@@ -290,8 +290,8 @@ impl Settings {
     fn check(self, end: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<NewApiKey, ApiError> {
         let Self { label, rights, expires_at, allowed_networks } = self;
         let mut error = ApiError::invalid("the key cannot be like this");
-        if label.len() > MAX_LABEL_BYTES || label.chars().any(char::is_control) {
-            error = error.field("label", "must have at most 200 bytes and no control characters");
+        if label.chars().count() > MAX_LABEL || label.chars().any(char::is_control) {
+            error = error.field("label", "must have at most 200 characters, and no control characters");
         }
         error = rights::check(error, "rights", &rights);
         if expires_at != end {

@@ -8,10 +8,12 @@ mod admin_keys;
 mod audit_log;
 mod body;
 mod connections;
+mod channels;
 mod dead_letters;
 mod etag;
 mod fit;
 mod idempotency;
+mod inspect;
 mod keys;
 mod list;
 mod namespaces;
@@ -24,6 +26,7 @@ mod rights;
 mod rotation;
 mod schemas;
 mod signing_keys;
+mod tokens;
 mod usage;
 
 use std::sync::Arc;
@@ -42,8 +45,11 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     let mut router = OpenApiRouter::new()
         .merge(projects::router())
         .merge(namespaces::router())
+        .merge(channels::router())
         .merge(keys::router())
         .merge(signing_keys::router())
+        .merge(tokens::router())
+        .merge(inspect::router())
         .merge(rate_limits::router())
         .merge(dead_letters::router())
         .merge(redrive::router())

@@ -46,6 +46,10 @@ pub(super) struct Shown {
     name: String,
     /// What its tokens may carry in `aud` besides `nuncio:` and the name.
     audience: Option<String>,
+    /// The `iss` that its tokens must carry; null where it does not matter.
+    issuer: Option<String>,
+    /// Where the public keys of its tokens are published (RFC 7517), besides its signing keys.
+    jwks_url: Option<String>,
     /// The origins of the web pages that may use it; `*` is all.
     allowed_origins: Vec<String>,
     /// The settings of namespaces that were not made.
@@ -60,6 +64,8 @@ impl From<ProjectRow> for Shown {
         Self {
             name: row.name.to_string(),
             audience: row.audience,
+            issuer: row.issuer,
+            jwks_url: row.jwks_url,
             allowed_origins: row.allowed_origins,
             defaults: row.defaults,
             created_at: write_time(row.created_at),
@@ -72,6 +78,8 @@ impl From<&Project> for Shown {
         Self {
             name: project.name.to_string(),
             audience: project.audience.clone(),
+            issuer: project.issuer.clone(),
+            jwks_url: project.jwks_url.clone(),
             allowed_origins: project.allowed_origins.clone(),
             defaults: project.defaults.settings.clone(),
             created_at: write_time(project.created_at),
@@ -85,7 +93,14 @@ impl From<&Project> for Shown {
 #[schema(as = ProjectSettings)]
 pub(super) struct Settings {
     /// What its tokens may carry in `aud` besides `nuncio:` and the name.
+    #[schema(min_length = 1, max_length = 256)]
     audience: Option<String>,
+    /// The `iss` that its tokens must carry; null where it does not matter.
+    #[schema(min_length = 1, max_length = 256)]
+    issuer: Option<String>,
+    /// Where the public keys of its tokens are published (RFC 7517), besides its signing keys: `https://…`.
+    #[schema(max_length = 2048)]
+    jwks_url: Option<String>,
     /// The origins of the web pages that may use it; `*` is all.
     allowed_origins: Vec<String>,
     /// The settings of namespaces that were not made.
@@ -102,7 +117,16 @@ pub(super) struct New {
     name: String,
     /// What its tokens may carry in `aud` besides `nuncio:` and the name.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 256)]
     audience: Option<String>,
+    /// The `iss` that its tokens must carry; null where it does not matter.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 256)]
+    issuer: Option<String>,
+    /// Where the public keys of its tokens are published (RFC 7517), besides its signing keys: `https://…`.
+    #[serde(default)]
+    #[schema(max_length = 2048)]
+    jwks_url: Option<String>,
     /// The origins of the web pages that may use it; `*` is all.
     #[serde(default)]
     #[schema(required = false)]
@@ -152,16 +176,16 @@ async fn create(
 ) -> Result<Response, ApiError> {
     admin.may_change()?;
     admin.is_global()?;
-    let settings =
-        Settings { audience: new.audience, allowed_origins: new.allowed_origins, defaults: new.defaults };
-    let error = settings.problems();
-    let Ok(name) = ProjectName::parse(&new.name) else {
+    let New { name, audience, issuer, jwks_url, allowed_origins, defaults } = new;
+    let settings = Settings { audience, issuer, jwks_url, allowed_origins, defaults };
+    let error = settings.problems(&app);
+    let Ok(name) = ProjectName::parse(&name) else {
         return Err(error.field("name", ProjectNameError.to_string()));
     };
     error.if_any_field()?;
-    let Settings { audience, allowed_origins, defaults } = settings;
-    let row =
-        admin.store(&app).create_project(&NewProject { name, audience, allowed_origins, defaults }).await?;
+    let Settings { audience, issuer, jwks_url, allowed_origins, defaults } = settings;
+    let new = NewProject { name, audience, issuer, jwks_url, allowed_origins, defaults };
+    let row = admin.store(&app).create_project(&new).await?;
     app.directory.refresh().await?;
     Ok(etag::created(format!("/admin/v1/projects/{}", row.name), row.version, Shown::from(row)))
 }
@@ -198,13 +222,17 @@ async fn patch(
     if_match.check(project.version)?;
     let current = Settings {
         audience: project.audience.clone(),
+        issuer: project.issuer.clone(),
+        jwks_url: project.jwks_url.clone(),
         allowed_origins: project.allowed_origins.clone(),
         defaults: project.defaults.settings.clone(),
     };
     let settings = merge(&current, changes)?;
-    settings.problems().if_any_field()?;
+    settings.problems(&app).if_any_field()?;
     let change = ProjectChange {
         audience: Some(settings.audience),
+        issuer: Some(settings.issuer),
+        jwks_url: Some(settings.jwks_url),
         allowed_origins: Some(settings.allowed_origins),
         defaults: Some(settings.defaults),
     };
@@ -234,7 +262,7 @@ async fn delete(
 
 impl Settings {
     /// An error with all that is wrong here.
-    fn problems(&self) -> ApiError {
+    fn problems(&self, app: &App) -> ApiError {
         let mut error = ApiError::invalid("the project cannot be like this");
         // `nuncio:` names projects: with such an audience, one project would take the tokens of another.
         let audience_ok =
@@ -242,6 +270,13 @@ impl Settings {
         if !self.audience.as_deref().is_none_or(|text| audience_ok(text) && is_plain(text)) {
             error =
                 error.field("audience", "must be null, or 1 to 256 bytes that do not begin with `nuncio:`");
+        }
+        let issuer_ok = |text: &str| (1..=MAX_TEXT_BYTES).contains(&text.len()) && is_plain(text);
+        if !self.issuer.as_deref().is_none_or(issuer_ok) {
+            error = error.field("issuer", "must be null, or 1 to 256 bytes of visible ASCII");
+        }
+        if let Some(Err(wrong)) = self.jwks_url.as_deref().map(|url| app.jwks.check_address(url)) {
+            error = error.field("jwksUrl", wrong);
         }
         if self.allowed_origins.len() > MAX_ORIGINS
             || !self.allowed_origins.iter().all(|text| is_origin(text))

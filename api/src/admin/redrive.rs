@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use chrono::{DateTime, Utc};
 use nuncio_broker::{Error as BrokerError, Link, Names, Properties};
-use nuncio_model::{Channel, Code};
-use nuncio_store::{DeadLetter, Project};
+use nuncio_model::cloudevents::is_writable;
+use nuncio_model::{Channel, Code, ProjectId};
+use nuncio_store::{DeadLetter, DeadLetterFilter, DeadLetterOrder, Project};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
@@ -16,13 +18,17 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::body::Body;
+use super::dead_letters::new_body;
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
-/// The most messages of one request.
+/// The most messages that one request names.
 const MAX_IDS: usize = 200;
+/// The most messages that one request publishes by a filter, and how many where it does not say.
+const MAX_MATCHES: u32 = 1_000;
+const DEFAULT_MATCHES: u32 = 100;
 /// How long the broker may take for all of them; while it has an alarm it takes nothing at all.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,19 +36,77 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(redrive))
 }
 
-/// Which messages, and for a single one what is mended in it.
+/// Which messages: by `ids` or by `filter`; and for a single one, named by its id, what is mended in it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Redrive {
-    /// Their ids: 1 to 200.
+    /// Their ids.
+    #[serde(default)]
+    #[schema(required = false, min_items = 1, max_items = 200)]
     ids: Vec<String>,
+    /// What is true of them; the oldest go first.
+    filter: Option<Selection>,
     /// The channel to publish to instead.
+    #[schema(min_length = 1, max_length = 200)]
     routing_key: Option<String>,
     /// AMQP properties and headers in place of its own, in the form in which they are shown.
     #[schema(value_type = Option<Object>)]
     properties: Option<Value>,
-    /// A body in place of its own.
+    /// A body in place of its own, as a text.
     body: Option<String>,
+    /// A body in place of its own, as base64.
+    #[schema(format = Byte)]
+    body_base64: Option<String>,
+}
+
+/// What is true of messages; all that is given must hold.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Selection {
+    /// The reason.
+    #[schema(max_length = 200)]
+    reason: Option<String>,
+    /// What the routing key begins with.
+    #[schema(max_length = 255)]
+    routing_key: Option<String>,
+    /// They came at or after it.
+    since: Option<DateTime<Utc>>,
+    /// They came before it.
+    before: Option<DateTime<Utc>>,
+    /// How many at most: 100 where it is left out.
+    #[schema(minimum = 1, maximum = 1_000, default = 100)]
+    limit: Option<u32>,
+}
+
+impl Selection {
+    fn limit(&self) -> u32 {
+        self.limit.unwrap_or(DEFAULT_MATCHES)
+    }
+
+    /// What is wrong with it.
+    fn problems(&self) -> Vec<(&'static str, String)> {
+        let is_text =
+            |text: &Option<String>| text.as_ref().is_none_or(|t| t.len() <= 255 && !t.contains('\0'));
+        let is_time = |time: Option<DateTime<Utc>>| time.is_none_or(is_writable);
+        let checks = [
+            ("filter.reason", is_text(&self.reason), "must have at most 255 bytes, and no U+0000"),
+            ("filter.routingKey", is_text(&self.routing_key), "must have at most 255 bytes, and no U+0000"),
+            ("filter.since", is_time(self.since), "must be in the years 0000 to 9999"),
+            ("filter.before", is_time(self.before), "must be in the years 0000 to 9999"),
+            ("filter.limit", (1..=MAX_MATCHES).contains(&self.limit()), "must be from 1 to 1000"),
+        ];
+        checks.into_iter().filter(|(_, ok, _)| !ok).map(|(name, _, what)| (name, what.to_owned())).collect()
+    }
+
+    /// The ids of the messages.
+    async fn find(self, app: &App, project: ProjectId) -> Result<Vec<String>, ApiError> {
+        let limit = self.limit() as usize;
+        let Self { reason, routing_key, since, before, .. } = self;
+        let filter = DeadLetterFilter { reason, routing_key, since, before };
+        let order = DeadLetterOrder::OldestFirst(0);
+        let letters = app.store.list_dead_letters(project, order, limit, &filter).await?;
+        Ok(letters.into_iter().map(|letter| letter.id.to_string()).collect())
+    }
 }
 
 /// What became of each message.
@@ -71,31 +135,66 @@ pub(super) struct Redriving {
     detail: Option<String>,
 }
 
+/// What is mended in a single message.
+#[derive(Debug, Default)]
+struct Mending {
+    routing_key: Option<String>,
+    properties: Option<Value>,
+    body: Option<Vec<u8>>,
+}
+
 impl Redrive {
-    fn check(&self) -> Result<(), ApiError> {
+    /// All that is wrong is told at once.
+    fn check(self) -> Result<(Vec<String>, Option<Selection>, Mending), ApiError> {
         let mut error = ApiError::invalid("the messages cannot be published again like this");
-        if !(1..=MAX_IDS).contains(&self.ids.len()) {
-            error = error.field("ids", format!("must hold 1 to {MAX_IDS} ids"));
+        match &self.filter {
+            None if !(1..=MAX_IDS).contains(&self.ids.len()) => {
+                error = error.field("ids", format!("must hold 1 to {MAX_IDS} ids, or filter be given"));
+            }
+            Some(_) if !self.ids.is_empty() => error = error.field("filter", "does not go with ids"),
+            Some(filter) => {
+                error = filter
+                    .problems()
+                    .into_iter()
+                    .fold(error, |error, (field, what)| error.field(field, what));
+            }
+            None => {}
         }
         let changes = [
             ("routingKey", self.routing_key.is_some()),
             ("properties", self.properties.is_some()),
             ("body", self.body.is_some()),
+            ("bodyBase64", self.body_base64.is_some()),
         ];
-        for (name, _) in changes.into_iter().filter(|(_, given)| *given && self.ids.len() > 1) {
-            error = error.field(name, "can be changed for one message at a time");
+        let one = self.filter.is_none() && self.ids.len() <= 1;
+        for (name, _) in changes.into_iter().filter(|(_, given)| *given && !one) {
+            error = error.field(name, "can be changed for one message at a time, named by its id");
         }
         if let Some(Err(wrong)) = self.routing_key.as_deref().map(Channel::parse) {
             error = error.field("routingKey", wrong.to_string());
         }
-        error.if_any_field()
+        let body = match new_body(self.body, self.body_base64) {
+            Ok(body) => body,
+            Err((field, message)) => {
+                error = error.field(field, message);
+                None
+            }
+        };
+        error.if_any_field()?;
+        Ok((
+            self.ids,
+            self.filter,
+            Mending { routing_key: self.routing_key, properties: self.properties, body },
+        ))
     }
+}
 
+impl Mending {
     /// The message, with what is mended in it.
     fn mend(&self, mut letter: DeadLetter) -> DeadLetter {
         letter.routing_key = self.routing_key.clone().unwrap_or(letter.routing_key);
         letter.properties = self.properties.clone().unwrap_or(letter.properties);
-        letter.body = self.body.clone().map_or(letter.body, String::into_bytes);
+        letter.body = self.body.clone().unwrap_or(letter.body);
         letter
     }
 }
@@ -107,13 +206,14 @@ impl Redrive {
 /// published twice, which is stored once where it has an id.
 #[utoipa::path(
     post, path = "/admin/v1/projects/{project}/dead-letters:redrive", tag = "dead letters",
-    params(("project" = String, Path)),
+    operation_id = "redrive_dead_letters",
+    params(("project" = String, Path, description = "The project's name")),
     request_body = Redrive,
     responses(
-        (status = 200, description = "At least one was published", body = Redriven),
-        (status = 409, description = "None was published: why, in `results`", body = Problem),
-        (status = "4XX", body = Problem),
-        (status = 503, description = "There is no broker, or it cannot be reached", body = Problem),
+        (status = 200, description = "At least one was published, or none matched the filter", body = Redriven),
+        (status = 409, description = "None was published: why, in `results`", body = Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "There is no broker, or it cannot be reached", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn redrive(
@@ -123,16 +223,23 @@ async fn redrive(
     Body(wanted): Body<Redrive>,
 ) -> Result<Json<Redriven>, ApiError> {
     admin.may_change()?;
-    wanted.check()?;
+    let (ids, filter, mending) = wanted.check()?;
     let project = super::project(&app, &admin, &project).await?;
     let broker = app.broker.as_ref().ok_or_else(|| {
         ApiError::unavailable("this node has no broker (AMQP_URL is not set): nothing can be published again")
     })?;
+    let ids = match filter {
+        Some(filter) => filter.find(&app, project.id).await?,
+        None => ids,
+    };
+    if ids.is_empty() {
+        return Ok(Json(Redriven { results: Vec::new() }));
+    }
     let link = broker.connect("redrive").await.map_err(refused)?;
     let until = Instant::now() + PATIENCE;
-    let mut results = Vec::with_capacity(wanted.ids.len());
-    for id in &wanted.ids {
-        results.push(Redriving::of(id, one(&app, &project, &link, &wanted, id, until).await));
+    let mut results = Vec::with_capacity(ids.len());
+    for id in &ids {
+        results.push(Redriving::of(id, one(&app, &project, &link, &mending, id, until).await));
     }
     link.close().await;
     answer(results)
@@ -144,12 +251,12 @@ async fn one(
     app: &App,
     project: &Project,
     link: &Link,
-    wanted: &Redrive,
+    mending: &Mending,
     id: &str,
     until: Instant,
 ) -> Result<(), ApiError> {
     let letter = app.store.dead_letter(project.id, super::number(id, "dead letter")?).await?;
-    let letter = wanted.mend(letter);
+    let letter = mending.mend(letter);
     let properties = Properties::for_another_journey(&letter.properties).map_err(refused)?;
     let publish = async {
         let publisher = link.publisher().await?;

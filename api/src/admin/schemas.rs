@@ -102,6 +102,17 @@ pub(crate) struct Rights {
     consume: Vec<String>,
 }
 
+/// A public key.
+#[derive(ToSchema)]
+#[schema(as = PublicKey)]
+#[serde(untagged)]
+pub(crate) enum PublicKey {
+    /// In PEM: `-----BEGIN PUBLIC KEY-----` (SPKI).
+    Pem(String),
+    /// As a JWK (RFC 7517).
+    Jwk(BTreeMap<String, Value>),
+}
+
 /// What is counted together.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase", as = RateLimitScope)]

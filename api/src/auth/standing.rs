@@ -6,8 +6,10 @@ use chrono::{DateTime, Utc};
 use nuncio_model::revocation::Ended;
 use nuncio_model::rights::{Proof, TokenProof};
 use nuncio_model::{Action, Identity, Pattern};
-use nuncio_store::{Edition, Project, Snapshot};
+use nuncio_store::{Edition, Snapshot};
 
+use super::Jwks;
+use super::token::is_held;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -129,6 +131,7 @@ impl Standing {
         let now = app.clock.now();
         self.check_end(now)?;
         let snapshot = app.directory.snapshot();
+        check_key(&snapshot, &app.jwks, &self.identity)?;
         let edition = snapshot.edition(self.identity.project).ok_or(Over::ProjectDeleted)?;
         if self.edition == Some(edition) {
             return Ok(false);
@@ -157,19 +160,16 @@ fn judge(snapshot: &Snapshot, identity: &Identity, now: DateTime<Utc>) -> Result
             let (rights, expires_at) = (key.rights.clone(), key.expires_at);
             Ok(Some(Identity { rights, expires_at, ..identity.clone() }))
         }
-        Proof::Token(token) => {
-            let project = snapshot.project_by_id(identity.project).ok_or(Over::ProjectDeleted)?;
-            if !signs(project, &token.kid) {
-                return Err(Over::SigningKeyRevoked);
-            }
-            less_revoked(snapshot, identity, token, now)
-        }
+        Proof::Token(token) => less_revoked(snapshot, identity, token, now),
     }
 }
 
-/// Whether tokens that this key signed are good.
-fn signs(project: &Project, kid: &str) -> bool {
-    project.signing_keys.iter().any(|key| key.kid == kid)
+/// Refuses a token whose key is no longer one of its project's. Which keys a project publishes is no setting, and so has
+/// no part in an edition.
+fn check_key(snapshot: &Snapshot, jwks: &Jwks, identity: &Identity) -> Result<(), Over> {
+    let Proof::Token(token) = &identity.proof else { return Ok(()) };
+    let project = snapshot.project_by_id(identity.project).ok_or(Over::ProjectDeleted)?;
+    if is_held(jwks, project, token) { Ok(()) } else { Err(Over::SigningKeyRevoked) }
 }
 
 /// An identity that a token has just proved, without what was revoked: for whoever reads tokens.

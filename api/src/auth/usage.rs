@@ -18,6 +18,7 @@ const MAX_NOTED: usize = 10_000;
 pub struct Usage {
     api_keys: Notes,
     admin_keys: Notes,
+    signing_keys: Notes,
 }
 
 #[derive(Debug, Default)]
@@ -47,17 +48,26 @@ impl Usage {
         self.admin_keys.note(key, now);
     }
 
+    /// Notes that a token of this signing key is used.
+    pub(super) fn note_signing_key(&self, key: i64, now: DateTime<Utc>) {
+        self.signing_keys.note(key, now);
+    }
+
     /// Writes the notes once a minute, and for a last time when told to stop.
     pub async fn keep(&self, store: &Store, stop: CancellationToken) {
         loop {
             let stopped = stop.run_until_cancelled(tokio::time::sleep(WRITE_EVERY)).await.is_none();
             let (api_keys, admin_keys) = (self.api_keys.take(), self.admin_keys.take());
+            let signing_keys = self.signing_keys.take();
             let written = async {
                 if !api_keys.is_empty() {
                     store.touch_api_keys(&api_keys).await?;
                 }
                 if !admin_keys.is_empty() {
                     store.touch_admin_keys(&admin_keys).await?;
+                }
+                if !signing_keys.is_empty() {
+                    store.touch_signing_keys(&signing_keys).await?;
                 }
                 Ok::<(), nuncio_store::Error>(())
             };

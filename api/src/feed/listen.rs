@@ -93,6 +93,9 @@ pub(super) async fn poll(inner: Arc<Inner>) {
 impl Inner {
     fn take(self: &Arc<Self>, wake: &Wake) {
         let Some(stream) = self.hub.get(wake.project) else { return };
+        if wake.events.is_empty() {
+            self.look_soon();
+        }
         let whole = wake.last - wake.first + 1 == wake.events.len() as i64;
         let accepted = if whole {
             let (after, through, events) = (wake.first - 1, wake.last, wake.events.clone());
@@ -106,6 +109,15 @@ impl Inner {
         }
     }
 
+    /// A wake without events may tell of a purge, of which the heads know more.
+    fn look_soon(self: &Arc<Self>) {
+        let inner = self.clone();
+        self.tasks.spawn(async move {
+            // A failure is told of by the looks to come.
+            let _ = inner.stop.run_until_cancelled(inner.look_at_heads()).await;
+        });
+    }
+
     async fn look_at_heads(self: &Arc<Self>) -> nuncio_store::Result<()> {
         let projects = self.hub.active();
         if projects.is_empty() {
@@ -114,6 +126,7 @@ impl Inner {
         for (project, head) in self.store.heads(&projects).await? {
             let Some(stream) = self.hub.get(project) else { continue };
             stream.learn_trims(head.trims);
+            stream.learn_purges(head.epoch, head.position, head.purges);
             stream.learn_head(head.epoch, head.position);
             if stream.hole().is_some() {
                 let alone = matches!(self.bus, WakeBus::Polling(_));

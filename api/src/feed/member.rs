@@ -50,6 +50,12 @@ impl Member {
 
     /// Gives what is in memory to `sink`, oldest first, until that says that it has enough.
     pub fn take(&mut self, mut sink: impl FnMut(&Entry) -> bool) -> Next {
+        if let Some(page) = &self.page
+            && page.purges != self.seat.stream().purges()
+        {
+            // Some of it may have been purged since.
+            self.page = None;
+        }
         if let Some(page) = &self.page {
             let first = page.entries.partition_point(|entry| entry.position <= self.place.position);
             for entry in &page.entries[first..] {

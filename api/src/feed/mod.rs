@@ -15,7 +15,7 @@ mod start;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use nuncio_broker::WakeBus;
+use nuncio_broker::{Wake, WakeBus};
 use nuncio_model::{Channel, Cursor, Pattern, Position, ProjectId};
 use nuncio_store::{Head, Store};
 use parking_lot::Mutex;
@@ -120,6 +120,22 @@ impl Feeds {
         self.0.hub.get(project).map_or(0, |stream| stream.listeners(channel))
     }
 
+    /// How often something of the project was purged, as far as this node knows; nothing where it knows nothing of it.
+    pub fn purges(&self, project: ProjectId) -> Option<i64> {
+        Some(self.0.hub.get(project)?.purges()).filter(|purges| *purges >= 0)
+    }
+
+    /// Takes the news that something was purged here: this node gives none of it out from now on, and the others look
+    /// at once.
+    pub fn purged(&self, project: ProjectId, head: Head) {
+        let Head { epoch, position, trims, purges, .. } = head;
+        if let Some(stream) = self.0.hub.get(project) {
+            stream.learn_trims(trims);
+            stream.learn_purges(epoch, position, purges);
+        }
+        self.0.bus.send(Wake { project, epoch, first: position, last: position, events: Vec::new() });
+    }
+
     fn store(&self) -> &Store {
         &self.0.store
     }
@@ -144,6 +160,7 @@ impl Feeds {
         let latest = self.0.heads.lock().entry(stream.project()).or_default().clone();
         let head = latest.get(async || self.0.store.head(stream.project()).await).await?;
         stream.learn_trims(head.trims);
+        stream.learn_purges(head.epoch, head.position, head.purges);
         stream.learn_head(head.epoch, head.position);
         // A member that joins must find its group's line begun.
         stream.pump();

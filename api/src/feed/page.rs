@@ -42,7 +42,7 @@ impl Pages {
                 let Some(slot) = group.shelf().slot(start, position) else { continue };
                 let read = || self.read(Place { position: start, ..place }, position);
                 let page = slot.get_or_try_init(read).await?;
-                if page.epoch == epoch && page.serves(position) {
+                if page.epoch == epoch && page.serves(position) && page.purges == stream.purges() {
                     return Ok(page.clone());
                 }
             }
@@ -53,14 +53,14 @@ impl Pages {
     /// Reads the page that begins at `start`, or at `position` where the ring has no more than that.
     async fn read(&self, start: Place, position: Position) -> Result<Arc<Page>, FeedError> {
         let Self { stream, group, stride, .. } = self;
-        let stride = *stride;
+        let (stride, purges) = (*stride, stream.purges());
         for after in [start.position, position] {
             if let Read::Chunk { events, through } = stream.read(start.epoch, after, group.patterns(), stride)
             {
                 let head = stream.tip().position;
                 // What is in memory is whole, whatever has been removed from the log since.
                 let (epoch, removed, entries, counted) = (start.epoch, 0, Vec::new(), Counted::page());
-                let page = Page { epoch, after, through, removed, head, stride, entries, counted };
+                let page = Page { epoch, after, through, removed, head, purges, stride, entries, counted };
                 return Ok(Arc::new(fill(page, group, &events)));
             }
         }
@@ -87,6 +87,9 @@ impl Pages {
         .await?;
         metrics::counter!("nuncio_feed_log_pages_total").increment(1);
         let Head { epoch, position: head, trims, .. } = page.head;
+        // The head was read before the page: a purge that it does not know of may have come between.
+        stream.learn_purges(epoch, head, page.head.purges);
+        let purges = page.head.purges;
         *group.removed().lock().await = Some(Removed { epoch, trims, through: removed });
         stream.learn_trims(trims);
         stream.learn_head(epoch, head);
@@ -94,7 +97,7 @@ impl Pages {
         stream.pump();
         let (after, through) = (position, page.through);
         let (entries, counted) = (Vec::new(), Counted::page());
-        let empty = Page { epoch, after, through, removed, head, stride, entries, counted };
+        let empty = Page { epoch, after, through, removed, head, purges, stride, entries, counted };
         Ok(Arc::new(fill(empty, group, &page.events)))
     }
 }

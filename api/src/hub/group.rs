@@ -118,6 +118,12 @@ impl Group {
         self.line.write().restart(epoch, place);
     }
 
+    /// Lets go of what was made of events up to a place.
+    pub(super) fn forget(&self, epoch: Epoch, through: Position) {
+        self.line.write().forget(epoch, through);
+        self.shelf.clear();
+    }
+
     /// Gives the entries after a place to `sink` until that has enough; the last place given, or none where the place
     /// is not here.
     pub(super) fn read(

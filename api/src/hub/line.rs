@@ -64,6 +64,17 @@ impl Line {
         }
     }
 
+    /// Lets go of all up to a place.
+    pub(super) fn forget(&mut self, epoch: Epoch, through: Position) {
+        if epoch != self.epoch {
+            return;
+        }
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.position <= through) {
+            self.bytes -= entry.cost();
+        }
+        self.floor = self.floor.max(through);
+    }
+
     /// Begins anew at a place: what lies between is not here.
     pub(super) fn restart(&mut self, epoch: Epoch, floor: Position) {
         *self = Self::new(epoch, floor);
@@ -109,6 +120,16 @@ mod tests {
         line.push(entry(6, 100_000), most);
         assert_eq!((positions(&line, 1, 5), positions(&line, 1, 6)), (None, Some(vec![])));
         assert_eq!(line.bytes, 0);
+    }
+
+    #[test]
+    fn what_was_purged_leaves_and_the_rest_stays() {
+        let mut line = Line::new(1, 0);
+        (1..=4).for_each(|position| line.push(entry(position, 10), 1 << 20));
+        line.forget(2, 4);
+        line.forget(1, 3);
+        assert_eq!((positions(&line, 1, 2), positions(&line, 1, 3)), (None, Some(vec![4])));
+        assert_eq!(line.bytes, ENTRY_OVERHEAD + 10);
     }
 
     #[test]

@@ -151,6 +151,22 @@ impl Ring {
         self.evict();
     }
 
+    /// Lets go of all up to a place, as it may have been purged: whoever still needs it asks the log. What comes later
+    /// and is older than that is not taken either.
+    pub fn forget(&mut self, epoch: Epoch, through: Position) {
+        if self.begun && epoch < self.epoch {
+            return;
+        }
+        self.enter_epoch(epoch, through);
+        while let Some(event) = self.events.pop_front_if(|event| event.position <= through) {
+            self.bytes -= cost(&event);
+        }
+        self.floor = self.floor.max(through);
+        (self.tail, self.known) = (self.tail.max(through), self.known.max(through));
+        self.waiting.retain(|_, segment| segment.through > through);
+        self.join_waiting();
+    }
+
     /// The next events after a place that match any of the patterns: at most so many, and those of one bounded scan.
     pub fn read(&self, after: Position, patterns: &[Pattern], max_events: usize) -> Read {
         if !self.begun || after < self.floor {

@@ -24,6 +24,9 @@ pub struct Page {
     pub removed: Position,
     /// Where the log ended at the time.
     pub head: Position,
+    /// How often something had been purged when it was begun to be read: what is older than the last time is not
+    /// given out.
+    pub purges: i64,
     /// How many events the next page should hold: fewer where they are large.
     pub stride: usize,
     /// Its entries, oldest first.
@@ -79,6 +82,11 @@ impl Shelf {
         Some(slot)
     }
 
+    /// Lets go of all pages: what they hold may have been purged.
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+
     /// Lets go of the pages that nobody has needed since this was last called.
     pub fn tidy(&self) {
         self.0.lock().retain_mut(|page| std::mem::take(&mut page.needed));
@@ -90,8 +98,18 @@ mod tests {
     use super::*;
 
     fn page(after: Position, through: Position) -> Arc<Page> {
-        let (removed, head, stride, entries) = (0, through, 1, Vec::new());
-        Arc::new(Page { epoch: 1, after, through, removed, head, stride, entries, counted: Counted::page() })
+        let (removed, head, purges, stride, entries) = (0, through, 0, 1, Vec::new());
+        Arc::new(Page {
+            epoch: 1,
+            after,
+            through,
+            removed,
+            head,
+            purges,
+            stride,
+            entries,
+            counted: Counted::page(),
+        })
     }
 
     fn slot(shelf: &Shelf, start: Position, place: Position) -> Slot {

@@ -20,7 +20,7 @@ const BATCH: usize = 64;
 /// What a group keeps in any case of what it made, about, however many groups there are.
 const LEAST_LINE_BYTES: usize = 8 << 10;
 
-/// The count of removals before it was ever read.
+/// The counts of removals and purges before they were ever read.
 const UNKNOWN: i64 = -1;
 
 /// How much is kept in memory of the recent events.
@@ -55,6 +55,7 @@ pub struct Stream {
     /// Everything up to here has been given to the groups it is for.
     given: RwLock<Tip>,
     trims: AtomicI64,
+    purges: AtomicI64,
     filling: AtomicBool,
     pumping: Mutex<()>,
     advanced: Arc<Notify>,
@@ -98,6 +99,7 @@ impl Stream {
             bounds,
             given: RwLock::default(),
             trims: AtomicI64::new(UNKNOWN),
+            purges: AtomicI64::new(UNKNOWN),
             filling: AtomicBool::new(false),
             pumping: Mutex::default(),
             advanced: Arc::default(),
@@ -140,6 +142,28 @@ impl Stream {
     /// Takes the news of how often something has been removed.
     pub fn learn_trims(&self, trims: i64) {
         self.trims.fetch_max(trims, Ordering::AcqRel);
+    }
+
+    /// How often something has been purged, as it was last heard.
+    pub fn purges(&self) -> i64 {
+        self.purges.load(Ordering::Acquire)
+    }
+
+    /// Takes the news of how often something has been purged, as it stood when the log reached up to `head`. Where that
+    /// is news, nothing that is in memory up to there is given out any more; nor is what comes late.
+    pub fn learn_purges(&self, epoch: Epoch, head: Position, purges: i64) {
+        // One at a time, and none while events are on their way from the ring to the groups.
+        let _one_at_a_time = self.pumping.lock();
+        if self.purges() >= purges {
+            return;
+        }
+        self.ring.write().forget(epoch, head);
+        self.purges.store(purges, Ordering::Release);
+        let all: Vec<Arc<Group>> = self.groups.lock().all.iter().map(|(_, group)| group.clone()).collect();
+        all.iter().for_each(|group| group.forget(epoch, head));
+        // Whoever has a page in hand looks anew, and finds the log.
+        all.iter().for_each(|group| group.ring());
+        self.advanced.notify_one();
     }
 
     /// How far the log is known to reach without a hole.

@@ -47,9 +47,10 @@ pub(crate) fn around(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App
             limiter.shrink_to_fit();
         }
     }));
-    router.layer(GovernorLayer::new(config).error_handler(|error| -> axum::http::Response<Body> {
-        refusal(&error).into_response()
-    }))
+    router.layer(
+        GovernorLayer::new(config)
+            .error_handler(|error| -> axum::http::Response<Body> { refusal(&error).into_response() }),
+    )
 }
 
 fn refusal(error: &GovernorError) -> ApiError {

@@ -169,3 +169,63 @@ async fn dead_letters_are_listed_looked_into_and_removed() {
     node.send(Method::DELETE, &one, &node.admin, &json!({})).await.expect(204);
     node.send(Method::DELETE, &one, &node.admin, &json!({})).await.expect_problem(404, "NOT_FOUND");
 }
+
+#[tokio::test]
+async fn dead_letters_are_filtered_edited_and_removed_together() {
+    let node = Node::start().await;
+    let (shop, bank) = (node.tenant("shop").await, node.tenant("bank").await);
+    let letter = |reason: &'static str, key: &str| NewDeadLetter {
+        reason,
+        detail: "why".to_owned(),
+        routing_key: key.to_owned(),
+        exchange: "nuncio.shop".to_owned(),
+        properties: json!({"messageId": "m-1", "headers": {"n": 1, "old": 2}}),
+        body: b"text".as_slice().into(),
+    };
+    let all = || {
+        vec![letter("bad_event", "orders.eu"), letter("too_large", "orders.us"), letter("bad_event", "stock")]
+    };
+    for tenant in [&shop, &bank] {
+        node.app.store.add_dead_letters(node.project(&tenant.name).id, all()).await.expect("kept");
+    }
+    let path = "/admin/v1/projects/shop/dead-letters";
+    let keys = async |query: &str| {
+        let list = node.get(&format!("{path}?{query}"), &node.admin).await.expect(200);
+        list["items"].as_array().expect("a list").iter().map(|i| i["routingKey"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys("reason=bad_event").await, ["orders.eu", "stock"]);
+    assert_eq!(keys("routingKey=orders.&order=newest").await, ["orders.us", "orders.eu"]);
+    assert_eq!(keys("since=2026-01-01T00:00:00Z&before=2026-01-02T00:00:00Z").await, [""; 0]);
+    let first = node.get(&format!("{path}?order=newest&limit=2"), &node.admin).await.expect(200);
+    let next =
+        format!("order=newest&limit=2&pageToken={}", first["nextPageToken"].as_str().expect("a token"));
+    assert_eq!(keys(&next).await, ["orders.eu"]);
+    for bad in ["order=x", "since=x", "resaon=bad_event", "reason=%00"] {
+        node.get(&format!("{path}?{bad}"), &node.admin).await.expect_problem(400, "INVALID_REQUEST");
+    }
+
+    let one = format!("{path}/{}", first["items"][0]["id"].as_str().expect("an id"));
+    let changes = json!({"routingKey": "stock.a", "properties": {"headers": {"n": 5, "old": null}}, "bodyBase64": "/wA="});
+    let edited = node.change(&one, "\"1\"", &changes).await.expect(200);
+    assert_eq!(edited["properties"], json!({"messageId": "m-1", "headers": {"n": 5}}));
+    assert_eq!((&edited["routingKey"], &edited["bodyBase64"]), (&json!("stock.a"), &json!("/wA=")));
+    assert!(edited["editedAt"].is_string() && node.get(&one, &node.admin).await.expect(200) == edited);
+    node.change(&one, "\"1\"", &json!({"body": "x"})).await.expect_problem(412, "PRECONDITION_FAILED");
+    let wrong =
+        json!({"routingKey": "a..b", "properties": {"timestamp": "x"}, "body": "", "bodyBase64": "%"});
+    let problem = node.change(&one, "*", &wrong).await.expect_problem(400, "INVALID_REQUEST");
+    let fields: Vec<_> =
+        problem["errors"].as_array().expect("a list").iter().map(|e| e["field"].clone()).collect();
+    assert_eq!(fields, ["routingKey", "properties", "bodyBase64"]);
+
+    let remove = async |query: &str| {
+        node.send(Method::DELETE, &format!("{path}{query}"), &node.admin, &json!({})).await
+    };
+    // A misspelt parameter would else mean everything.
+    remove("?resaon=bad_event").await.expect_problem(400, "INVALID_REQUEST");
+    assert_eq!(remove("?reason=bad_event").await.expect(200), json!({"removed": 2, "more": false}));
+    assert_eq!(keys("").await, ["orders.us"]);
+    assert_eq!(remove("").await.expect(200)["removed"], 1);
+    let others = node.get("/admin/v1/projects/bank/dead-letters", &node.admin).await.expect(200);
+    assert_eq!(others["items"].as_array().map(Vec::len), Some(3));
+}

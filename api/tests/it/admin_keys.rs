@@ -74,6 +74,9 @@ async fn every_wrong_field_of_an_admin_key_is_named() {
     let fields: Vec<_> =
         problem["errors"].as_array().expect("errors").iter().map(|e| e["field"].clone()).collect();
     assert_eq!(fields, ["name", "expiresAt", "projects[0]", "projects[1]"]);
+    let body = json!({"name": "a", "role": "owner", "projects": ["nowhere"]});
+    let problem = node.post(KEYS, &node.admin, &body).await.expect_problem(404, "NOT_FOUND");
+    assert_eq!(problem["errors"][0]["field"], "projects[0]");
     let body = json!({"name": 7, "role": "king", "projects": [], "x": 1});
     let problem = node.post(KEYS, &node.admin, &body).await.expect_problem(400, "INVALID_REQUEST");
     let fields: Vec<_> =

@@ -173,6 +173,7 @@ async fn the_log_is_filtered_paged_and_shown_to_those_whom_it_concerns() {
         ("&project=bank&action=created&resource=namespaces", 1),
         ("&project=club", 0),
         ("&action=purged", 0),
+        ("&actor=%00", 0),
         (&format!("&project=shop&actor={}", &node.admin[..11]), 2),
         ("&project=shop&actor=tests", 2),
         ("&project=shop&actor=nobody", 0),
@@ -182,9 +183,7 @@ async fn the_log_is_filtered_paged_and_shown_to_those_whom_it_concerns() {
     ] {
         assert_eq!(count(query).await, expected, "{query}");
     }
-    for (query, field) in
-        [("since=now", "since"), ("until=1", "until"), ("limit=0", "limit"), ("actor=%00", "actor")]
-    {
+    for (query, field) in [("since=now", "since"), ("until=1", "until"), ("limit=0", "limit")] {
         let problem = node.get(&format!("{LOG}?{query}"), &node.admin).await;
         assert_eq!(problem.expect_problem(400, "INVALID_REQUEST")["errors"][0]["field"], field);
     }

@@ -258,9 +258,30 @@ impl Client {
 
     /// The code that the node closes with, whatever comes before it.
     pub(crate) async fn close_code(&mut self) -> u16 {
+        self.close().await.0
+    }
+
+    /// The next text that is no ping, or the reason that the node closes with.
+    pub(crate) async fn text_or_close(&mut self) -> String {
+        loop {
+            match timeout(SOON, self.0.next()).await.expect("a message in time") {
+                Some(Ok(Message::Close(Some(frame)))) => return frame.reason.to_string(),
+                Some(Ok(Message::Text(text))) if !text.starts_with(r#"{"type":"ping""#) => {
+                    return text.to_string();
+                }
+                Some(Ok(_)) => {}
+                other => panic!("expected a text or a close: {other:?}"),
+            }
+        }
+    }
+
+    /// The code and the reason that the node closes with, whatever comes before that.
+    pub(crate) async fn close(&mut self) -> (u16, String) {
         loop {
             match timeout(SOON, self.0.next()).await.expect("a close in time") {
-                Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    return (frame.code.into(), frame.reason.to_string());
+                }
                 Some(Ok(_)) => {}
                 other => panic!("expected a close frame: {other:?}"),
             }

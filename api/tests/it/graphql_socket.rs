@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nuncio_api::ApiSettings;
-use nuncio_store::NewApiKey;
 use serde_json::json;
 
 use crate::graphql_kit::Node;
@@ -93,21 +92,6 @@ async fn an_expired_token_closes_its_connection() {
     client.init(&node.token(&["#"], Duration::from_secs(2))).await;
     client.subscribe("1", "subscription { events(channel: \"a\") { id } }").await;
     assert_eq!(client.close_code().await, 4403);
-}
-
-#[tokio::test]
-async fn a_connection_ends_when_its_key_is_narrowed() {
-    let node = Node::start().await;
-    let mut client = node.ready().await;
-    client.subscribe("1", "subscription { events(channel: \"a\") { id } }").await;
-    node.until_listeners("a", 1).await;
-    let (store, project) = (&node.app.store, node.project.id);
-    let key = store.list_api_keys(project, 0, 1).await.expect("the keys").remove(0);
-    let narrow = NewApiKey { label: key.label, ..NewApiKey::default() };
-    store.update_api_key(project, key.id, None, &narrow).await.expect("changed");
-    node.app.directory.refresh().await.expect("the settings");
-    assert_eq!(client.close_code().await, 4403);
-    node.until_listeners("a", 0).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jsonwebtoken::{EncodingKey, Header};
 use nuncio_api::mint_token;
 use nuncio_model::Rights;
+use nuncio_store::KeyMaterial;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -183,7 +184,8 @@ async fn a_token_of_one_project_is_none_for_another() {
         let header = Header { kid: Some(KID.to_owned()), ..Header::default() };
         let audience = [format!("nuncio:{}", mine.name), format!("nuncio:{}", theirs.name)];
         let claims = json!({ "sub": "ada", "aud": audience, "exp": now.timestamp() + 60, "nuncio": { "subscribe": ["#"] } });
-        let signing = EncodingKey::from_secret(key.secret.expose().as_bytes());
+        let KeyMaterial::Secret(secret) = &key.material else { panic!("a secret") };
+        let signing = EncodingKey::from_secret(secret.expose().as_bytes());
         let both = jsonwebtoken::encode(&header, &claims, &signing).expect("a token");
         node.get(ORDERS, &both).await.expect_problem(401, "UNAUTHENTICATED");
     }

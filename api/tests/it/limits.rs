@@ -41,17 +41,20 @@ async fn a_limit_is_made_changed_by_one_at_a_time_and_taken_away() {
     assert_eq!((&made["burst"], &made["target"]), (&json!(50), &Value::Null), "{made}");
     assert_eq!(location, format!("{LIMITS}/{}", made["id"].as_str().expect("an id")));
     let change = async |tag: &str, changes: Value| {
-        let request = node.request(Method::PATCH, &location, &node.admin).header("if-match", tag).json(&changes);
+        let request =
+            node.request(Method::PATCH, &location, &node.admin).header("if-match", tag).json(&changes);
         Answer::of(request.send().await.expect("an answer")).await
     };
-    let changed = change(&tag, json!({"limit": 10, "burst": null, "target": "nk_abcdefgh"})).await.expect(200);
+    let changed =
+        change(&tag, json!({"limit": 10, "burst": null, "target": "nk_abcdefgh"})).await.expect(200);
     assert_eq!((&changed["limit"], &changed["burst"]), (&json!(10), &json!(5)), "{changed}");
     change(&tag, json!({"limit": 11})).await.expect_problem(412, "PRECONDITION_FAILED");
     assert_eq!(node.get(&location, &node.admin).await.expect(200), changed);
     assert_eq!(node.get(LIMITS, &node.admin).await.expect(200)["items"], json!([changed]));
     let wrong = json!({"limit": 0, "periodSeconds": 86_401, "burst": 0, "scope": "connection", "action": "connect", "target": "x"});
     let problem = change("*", wrong).await.expect_problem(400, "INVALID_REQUEST");
-    let fields: Vec<_> = problem["errors"].as_array().expect("a list").iter().map(|e| e["field"].clone()).collect();
+    let fields: Vec<_> =
+        problem["errors"].as_array().expect("a list").iter().map(|e| e["field"].clone()).collect();
     assert_eq!(fields, ["limit", "periodSeconds", "burst", "action", "target"]);
     change("*", json!({"scope": "planet"})).await.expect_problem(400, "INVALID_REQUEST");
     let body = json!({"scope": "key", "action": "publish", "limit": 1});
@@ -144,7 +147,8 @@ async fn operations_over_graphql_are_requests_and_a_batch_is_as_many_as_it_has()
     node.limited(&limit("key", "request", 3)).await;
     let query = json!({"query": "{ cursor }"});
     let batch = node.post("/graphql", &tenant.key, &json!([query, query, query, query])).await.expect(200);
-    let codes: Vec<_> = batch.as_array().expect("a list").iter().map(|one| &one["errors"][0]["extensions"]["code"]).collect();
+    let codes: Vec<_> =
+        batch.as_array().expect("a list").iter().map(|one| &one["errors"][0]["extensions"]["code"]).collect();
     assert_eq!(codes, [&Value::Null, &Value::Null, &Value::Null, &json!("RATE_LIMITED")]);
     let refused = node.post("/graphql", &tenant.key, &query).await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, "3600"));
@@ -155,7 +159,9 @@ async fn operations_over_graphql_are_requests_and_a_batch_is_as_many_as_it_has()
 #[tokio::test]
 async fn subscriptions_over_a_limit_end_and_their_connection_goes_on() {
     let node = graphql_kit::Node::start().await;
-    for (scope, action) in [("connection", "subscribe"), ("connection", "request"), ("namespace", "subscribe")] {
+    for (scope, action) in
+        [("connection", "subscribe"), ("connection", "request"), ("namespace", "subscribe")]
+    {
         node.limited(&limit(scope, action, 1)).await;
     }
     let mut client = node.ready().await;
@@ -225,8 +231,12 @@ async fn a_socket_is_held_back_until_there_is_room() {
 
 async fn guarded(trusted: &str, burst: u32) -> (Node, Tenant) {
     let trusted_proxies = trusted.parse().into_iter().collect();
-    let settings =
-        ApiSettings { address_requests_per_second: 1, address_burst: burst, trusted_proxies, ..ApiSettings::default() };
+    let settings = ApiSettings {
+        address_requests_per_second: 1,
+        address_burst: burst,
+        trusted_proxies,
+        ..ApiSettings::default()
+    };
     let node = Node::start_with(settings).await;
     let tenant = node.tenant("demo").await;
     (node, tenant)
@@ -239,7 +249,7 @@ async fn forwarded(node: &Node, credentials: &str, hops: &str) -> Answer {
 
 #[tokio::test]
 async fn the_guard_counts_before_anybody_is_known_and_believes_no_stranger() {
-    let (node, tenant) = guarded("192.0.2.1", 3).await;
+    let (node, tenant) = guarded("192.0.2.1/32", 3).await;
     for n in 0..3 {
         forwarded(&node, "nonsense", &format!("198.51.100.{n}")).await.expect_problem(401, "UNAUTHENTICATED");
     }
@@ -250,7 +260,7 @@ async fn the_guard_counts_before_anybody_is_known_and_believes_no_stranger() {
 
 #[tokio::test]
 async fn behind_a_proxy_the_guard_counts_the_right_most_stranger_and_networks_of_ipv6() {
-    let (node, tenant) = guarded("127.0.0.1", 2).await;
+    let (node, tenant) = guarded("127.0.0.1/32", 2).await;
     for hops in ["1.1.1.1, 198.51.100.1", "2.2.2.2, 198.51.100.1"] {
         forwarded(&node, &tenant.key, hops).await.expect(200);
     }
@@ -265,7 +275,7 @@ async fn behind_a_proxy_the_guard_counts_the_right_most_stranger_and_networks_of
 
 #[tokio::test]
 async fn a_limit_by_address_is_for_the_client_and_not_its_proxy() {
-    let (node, tenant) = guarded("127.0.0.1", 1_000).await;
+    let (node, tenant) = guarded("127.0.0.1/32", 1_000).await;
     node.limited(&limit("ip", "request", 1)).await;
     forwarded(&node, &tenant.key, "2001:db8:0:7::1").await.expect(200);
     forwarded(&node, &tenant.key, "2001:db8:0:7::2").await.expect_problem(429, "RATE_LIMITED");

@@ -220,7 +220,14 @@ impl Node {
         let name = ProjectName::parse(name).expect("a good name");
         let (audience, allowed_origins, defaults) =
             (None, vec![ORIGIN.to_owned()], NamespaceSettings::default());
-        let new = NewProject { name: name.clone(), audience, allowed_origins, defaults };
+        let new = NewProject {
+            name: name.clone(),
+            audience,
+            issuer: None,
+            jwks_url: None,
+            allowed_origins,
+            defaults,
+        };
         let project = self.app.store.create_project(&new).await.expect("a new project").id;
         let secret = Secret::new(format!("{name}-0123456789abcdef0123456789abcdef"));
         self.app.store.create_signing_key(project, KID, "HS256", &secret).await.expect("a new signing key");

@@ -87,6 +87,28 @@ async fn messages_go_back_to_the_queue_as_they_were_and_leave_the_list() {
     node.post(REDRIVE, &node.admin, &json!({ "ids": ids })).await.expect_problem(409, "CONFLICT");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_that_match_a_filter_are_published_again_oldest_first() {
+    let vhost = vhost().await.expect("a virtual host");
+    let broker = Broker::new(Secret::new(&vhost.url), "test");
+    let node = Node::build(Setup { broker: Some(broker.clone()), ..Setup::default() }).await;
+    let tenant = node.tenant("shop").await;
+    let link = broker.connect("test").await.expect("a connection");
+    let names = link.declare_project(&tenant.name).await.expect("a topology");
+    keep(&node, &tenant, &["orders.1", "stock.1", "orders.2", "orders.3"], &json!({})).await;
+    let wanted = json!({"filter": {"reason": "bad_event", "routingKey": "orders.", "limit": 2}});
+    let answer = node.post(REDRIVE, &node.admin, &wanted).await.expect(200);
+    assert_eq!(answer["results"].as_array().map(Vec::len), Some(2));
+    let messages = queued(&link, &names, 2).await;
+    assert_eq!(messages.iter().map(|(key, ..)| key.as_str()).collect::<Vec<_>>(), ["orders.1", "orders.2"]);
+    let left = node.get(LETTERS, &node.admin).await.expect(200);
+    let left: Vec<_> =
+        left["items"].as_array().expect("a list").iter().map(|i| i["routingKey"].clone()).collect();
+    assert_eq!(left, ["stock.1", "orders.3"]);
+    let none = json!({"filter": {"reason": "too_large"}});
+    assert_eq!(node.post(REDRIVE, &node.admin, &none).await.expect(200), json!({"results": []}));
+}
+
 #[tokio::test]
 async fn what_cannot_be_published_again_is_said_clearly() {
     let node = Node::start().await;
@@ -101,6 +123,10 @@ async fn what_cannot_be_published_again_is_said_clearly() {
         (json!({"ids": ids, "body": "{}"}), "body"),
         (json!({"ids": [ids[0]], "routingKey": "a..b"}), "routingKey"),
         (json!({"ids": ids, "reasons": ["bad_event"]}), "reasons"),
+        (json!({"ids": ids, "filter": {}}), "filter"),
+        (json!({"filter": {"limit": 1_001}}), "filter.limit"),
+        (json!({"filter": {}, "bodyBase64": ""}), "bodyBase64"),
+        (json!({"ids": [ids[0]], "bodyBase64": "%"}), "bodyBase64"),
     ] {
         let problem = node.post(REDRIVE, &node.admin, &wanted).await.expect_problem(400, "INVALID_REQUEST");
         assert_eq!(problem["errors"][0]["field"], field, "{problem}");

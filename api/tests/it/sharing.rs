@@ -293,7 +293,7 @@ async fn who_is_revoked_leaves_the_others_of_the_group_undisturbed() {
     let none = NewApiKey { rights: RightsText::default(), ..new };
     node.app.store.update_api_key(node.project.id, created.id, None, &none).await.expect("changed");
     node.refresh().await;
-    assert_eq!(clients.remove(0).close_code().await, 4403);
+    assert_eq!(clients.remove(0).error_code("1").await, json!("FORBIDDEN"));
     node.until_listeners("a.b", 3).await;
     let before = counts.of(EXECUTIONS);
     node.publish("a.b", &["2".to_owned()]).await;

@@ -202,7 +202,7 @@ async fn streams_and_polls_end_when_their_key_is_revoked_and_the_others_go_on() 
         node.post(&path, &node.admin, &json!({})).await.expect(200);
     };
     tokio::join!(poll, revoke);
-    assert_eq!(revoked.expect("nuncio.goaway").await["reason"], "REVOKED");
+    assert_eq!(revoked.expect("nuncio.goaway").await["reason"], "KEY_REVOKED");
     assert_eq!(revoked.next().await, None);
     node.publish(&tenant, "orders", 0..1).await;
     assert_eq!(other.numbers(1).await, [0]);

@@ -46,7 +46,13 @@ async fn every_operation_refuses_who_has_no_credentials_or_none_for_this() {
             let answer = node.send(method.clone(), &path, stranger, &json!({})).await;
             answer.expect_problem(401, "UNAUTHENTICATED");
         }
-        if path.starts_with("/admin/") {
+        if path.ends_with("/tokens") {
+            // Servers may have tokens made with an API key, for what the key may do itself.
+            let body = json!({"subject": "ada", "rights": {"subscribe": ["orders"]}});
+            for nobody in [&*powerless, viewer.expose()] {
+                node.send(method.clone(), &path, nobody, &body).await.expect_problem(403, "FORBIDDEN");
+            }
+        } else if path.starts_with("/admin/") {
             let answer = node.send(method.clone(), &path, &powerless, &json!({})).await;
             answer.expect_problem(401, "UNAUTHENTICATED");
             if method != Method::GET {

@@ -30,7 +30,7 @@ pub(crate) enum Command {
 
 #[derive(Args)]
 pub(crate) struct New {
-    /// Whose key it is: 1 to 200 bytes.
+    /// Whose key it is: 1 to 200 characters.
     #[arg(long)]
     name: String,
     /// What it may do.
@@ -74,8 +74,10 @@ pub(crate) async fn run(file: Option<&Path>, command: Command) -> Result<(), Fai
 #[expect(clippy::print_stdout, reason = "the key is what the command is for")]
 async fn create(store: Store, new: New) -> Result<(), Failure> {
     let New { name, role, projects, expires_in_days } = new;
-    if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
-        return Err(Failure::Config("--name must have 1 to 200 bytes and no control characters".to_owned()));
+    if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
+        return Err(Failure::Config(
+            "--name must have 1 to 200 characters, and no control characters".to_owned(),
+        ));
     }
     let snapshot = Directory::load(store.clone()).await?.snapshot();
     let number = |name: &String| {

@@ -68,7 +68,8 @@ async fn flood(node: &Node, tenant: &Tenant, until: Instant) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_together_keep_a_limit_within_a_tenth() {
     let place = Place::new().await;
-    let (first, second, _worker) = tokio::join!(place.start("api"), place.start("api"), place.start("worker"));
+    let (first, second, _worker) =
+        tokio::join!(place.start("api"), place.start("api"), place.start("worker"));
     let tenant = place.make_project(&first, "shop").await;
     eventually("the project to be known", async || {
         let answer = second.api.request(Method::GET, PAGE, &tenant).send().await;

@@ -24,6 +24,7 @@ mod place;
 mod poison;
 mod program;
 mod resume;
+mod revocation;
 mod secrets;
 mod streams;
 mod surface;

@@ -128,9 +128,9 @@ impl RateLimitSettings {
         let burst_ok = self.burst.is_none_or(|burst| (1..=most).contains(&burst));
         check("burst", burst_ok, "must be null, or from 1 to 1000000000 and at most ten times the limit");
         let combined = match (self.scope, self.action) {
-            (Scope::Namespace, Limited::Request | Limited::Connect) => {
-                Some("must be subscribe, publish or signal for namespaces: a request has no channel of its own")
-            }
+            (Scope::Namespace, Limited::Request | Limited::Connect) => Some(
+                "must be subscribe, publish or signal for namespaces: a request has no channel of its own",
+            ),
             (Scope::Connection, Limited::Connect) => {
                 Some("must not be connect for connections: each is opened once")
             }
@@ -220,7 +220,8 @@ mod tests {
             (Scope::Project, "demo", false),
             (Scope::Ip, "10.0.0.1", false),
         ] {
-            let limit = RateLimitSettings { target: Some(target.to_owned()), ..settings(scope, Limited::Publish) };
+            let limit =
+                RateLimitSettings { target: Some(target.to_owned()), ..settings(scope, Limited::Publish) };
             assert_eq!(limit.problems().is_empty(), good, "{scope:?} {target}");
         }
     }

@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn token(jti: Option<&str>, issued_at: Option<DateTime<Utc>>) -> TokenProof {
-        TokenProof { kid: "main".to_owned(), jti: jti.map(str::to_owned), issued_at }
+        TokenProof { kid: "main".to_owned(), published: false, jti: jti.map(str::to_owned), issued_at }
     }
 
     #[test]

@@ -139,6 +139,33 @@ impl Rights {
             && !self.denied_of(action).any(|denied| denied.matches(channel))
     }
 
+    /// The right that allows this for every channel that the pattern can match, unless that has been taken away.
+    pub fn covering(&self, action: Action, pattern: &Pattern) -> Option<&Pattern> {
+        if self.denied_of(action).any(|denied| denied.overlaps(pattern)) {
+            return None;
+        }
+        self.of(action).iter().find(|right| right.covers(pattern))
+    }
+
+    /// The first of the other rights that these do not cover: the name of its list, and its pattern or consumer.
+    pub fn first_beyond<'a>(&self, other: &'a Rights) -> Option<(&'static str, &'a str)> {
+        let actions = [
+            ("subscribe", Action::Subscribe),
+            ("publish", Action::Publish),
+            ("signal", Action::Signal),
+            ("presence", Action::Presence),
+        ];
+        for (list, action) in actions {
+            if let Some(pattern) =
+                other.of(action).iter().find(|pattern| !self.allow_pattern(action, pattern))
+            {
+                return Some((list, pattern.as_str()));
+            }
+        }
+        let consumer = other.consume.iter().find(|name| !self.allow_consumer(name))?;
+        Some(("consume", consumer))
+    }
+
     /// Whether the consumer may be used.
     pub fn allow_consumer(&self, name: &str) -> bool {
         self.consume.iter().any(|right| right == "*" || right == name)
@@ -172,6 +199,8 @@ pub enum Proof {
 pub struct TokenProof {
     /// The id of the key that it was signed with.
     pub kid: String,
+    /// Whether that key is one that the project publishes (`jwksUrl`), and none of its signing keys.
+    pub published: bool,
     /// Its own id (`jti`).
     pub jti: Option<String>,
     /// When it was made (`iat`).
@@ -206,6 +235,9 @@ impl Identity {
         }
     }
 }
+
+#[cfg(test)]
+mod reference;
 
 #[cfg(test)]
 mod tests {

@@ -50,6 +50,8 @@ pub struct Config {
     pub address_burst: u32,
     /// `NUNCIO_TRUSTED_PROXIES`: networks of proxies that are believed whom they were connected by.
     pub trusted_proxies: Vec<IpNet>,
+    /// `NUNCIO_ALLOW_PRIVATE_ADDRESSES`: whether addresses that administrators name may lie in this network.
+    pub allow_private_addresses: bool,
     /// `NUNCIO_DATABASE_CONNECTIONS`: connections that write and administrate.
     pub database_connections: u32,
     /// `NUNCIO_READ_CONNECTIONS`: connections that read pages of the log.
@@ -95,7 +97,7 @@ impl FromStr for LogFormat {
 pub struct ConfigError(pub Vec<String>);
 
 /// Every key there is.
-pub const KEYS: [&str; 26] = [
+pub const KEYS: &[&str] = &[
     "DATABASE_URL",
     "AMQP_URL",
     "NUNCIO_LISTEN",
@@ -114,6 +116,7 @@ pub const KEYS: [&str; 26] = [
     "NUNCIO_ADDRESS_REQUESTS_PER_SECOND",
     "NUNCIO_ADDRESS_BURST",
     "NUNCIO_TRUSTED_PROXIES",
+    "NUNCIO_ALLOW_PRIVATE_ADDRESSES",
     "NUNCIO_DATABASE_CONNECTIONS",
     "NUNCIO_READ_CONNECTIONS",
     "NUNCIO_MAX_BODY_BYTES",
@@ -159,7 +162,7 @@ impl Config {
     fn read_all(toml: &str, environment: impl Fn(&str) -> Option<String>) -> (Self, Vec<String>) {
         let mut reader = Reader { values: BTreeMap::new(), wrong: Vec::new() };
         reader.take_file(toml);
-        for key in KEYS {
+        for &key in KEYS {
             if let Some(value) = environment(key).filter(|value| !value.is_empty()) {
                 reader.values.insert(key.to_owned(), value);
             }
@@ -204,6 +207,11 @@ impl Config {
             ),
             address_burst: reader.number("NUNCIO_ADDRESS_BURST", 20_000, 1, 1_000_000),
             trusted_proxies: reader.networks("NUNCIO_TRUSTED_PROXIES"),
+            allow_private_addresses: reader.parsed(
+                "NUNCIO_ALLOW_PRIVATE_ADDRESSES",
+                "false",
+                "must be true or false",
+            ),
             database_connections: reader.number("NUNCIO_DATABASE_CONNECTIONS", 8, 2, 1_000),
             read_connections: reader.number("NUNCIO_READ_CONNECTIONS", 4, 1, 1_000),
             max_body_bytes: reader.number("NUNCIO_MAX_BODY_BYTES", 24 << 20, 1_024, 1 << 30),

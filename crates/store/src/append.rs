@@ -92,7 +92,10 @@ const ADVANCE_CHANNELS: &str = "
     on conflict (project_id, name) do update set
         sequence = channels.sequence + excluded.sequence,
         position = excluded.position,
-        last_event_at = excluded.last_event_at
+        first_event_at =
+            case when channels.deleted_at is null then channels.first_event_at else excluded.first_event_at end,
+        last_event_at = excluded.last_event_at,
+        deleted_at = null
     returning name, id, sequence";
 
 const INSERT: &str = "

@@ -1,10 +1,13 @@
 //! Ingest dead letters: messages that could not become events, kept as they came.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use nuncio_model::ProjectId;
 use serde_json::Value;
 use sqlx::FromRow;
+use tokio::time::Instant;
 
 use crate::{Error, Result, Store};
 
@@ -46,7 +49,50 @@ pub struct DeadLetter {
     pub body_bytes: i32,
     /// Its body; left out of lists, which could hold gigabytes otherwise.
     pub body: Vec<u8>,
+    /// When it was last edited.
+    pub edited_at: Option<DateTime<Utc>>,
+    /// Raised by every edit.
+    pub version: i64,
 }
+
+/// Which messages are wanted; all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    /// The reason.
+    pub reason: Option<String>,
+    /// What the routing key begins with.
+    pub routing_key: Option<String>,
+    /// From when on they came.
+    pub since: Option<DateTime<Utc>>,
+    /// Before when they came.
+    pub before: Option<DateTime<Utc>>,
+}
+
+/// Where a list goes on, and in which direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadLetterOrder {
+    /// Those after this number, the oldest first.
+    OldestFirst(i64),
+    /// Those before this number, the newest first.
+    NewestFirst(i64),
+}
+
+/// What is written in place of what a message came with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetterChange {
+    /// The routing key.
+    pub routing_key: String,
+    /// AMQP properties and headers.
+    pub properties: Value,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// How many messages one statement removes.
+const ROWS_AT_ONCE: i64 = 1_000;
+
+/// For how long whoever removes many waits for it.
+const REMOVE_FOR: Duration = Duration::from_secs(15);
 
 const ADD: &str = "
     insert into dead_letters (project_id, reason, detail, routing_key, exchange, properties, body)
@@ -54,13 +100,39 @@ const ADD: &str = "
 
 macro_rules! columns {
     () => {
-        "select id, received_at, reason, detail, routing_key, exchange, properties, octet_length(body) as body_bytes, "
+        "select id, received_at, reason, detail, routing_key, exchange, properties, octet_length(body) as body_bytes,
+         edited_at, version, "
     };
 }
 
-const LIST: &str = concat!(
+macro_rules! matching {
+    () => {
+        " from dead_letters where project_id = $1 and ($2::text is null or reason = $2)
+           and ($3::text is null or starts_with(routing_key, $3))
+           and ($4::timestamptz is null or received_at >= $4) and ($5::timestamptz is null or received_at < $5) "
+    };
+}
+
+const OLDEST_FIRST: &str =
+    concat!(columns!(), "''::bytea as body", matching!(), "and id > $6 order by id limit $7");
+
+const NEWEST_FIRST: &str =
+    concat!(columns!(), "''::bytea as body", matching!(), "and id < $6 order by id desc limit $7");
+
+const REMOVE: &str = concat!(
+    "delete from dead_letters where project_id = $1 and id in (select id",
+    matching!(),
+    "and id <= $6 order by id limit $7)"
+);
+
+const NEWEST: &str = "select coalesce(max(id), 0) from dead_letters where project_id = $1";
+
+const EDIT: &str = concat!(
+    "with edited as (
+         update dead_letters set routing_key = $4, properties = $5, body = $6, edited_at = now(), version = version + 1
+         where project_id = $1 and id = $2 and version = $3 returning *) ",
     columns!(),
-    "''::bytea as body from dead_letters where project_id = $1 and id > $2 and ($3::text is null or reason = $3) order by id limit $4"
+    "body from edited"
 );
 
 const ONE: &str = concat!(columns!(), "body from dead_letters where project_id = $1 and id = $2");
@@ -86,19 +158,88 @@ impl Store {
         Ok(())
     }
 
-    /// The messages after this number, oldest first, without their bodies.
+    /// The messages that match, without their bodies.
     ///
     /// # Errors
     /// Where the database cannot be asked.
     pub async fn list_dead_letters(
         &self,
         project: ProjectId,
-        after: i64,
+        order: DeadLetterOrder,
         limit: usize,
-        reason: Option<&str>,
+        filter: &DeadLetterFilter,
     ) -> Result<Vec<DeadLetter>> {
-        let query = sqlx::query_as(LIST).bind(project.0).bind(after).bind(reason).bind(limit as i64);
+        let (statement, number) = match order {
+            DeadLetterOrder::OldestFirst(after) => (OLDEST_FIRST, after),
+            DeadLetterOrder::NewestFirst(before) => (NEWEST_FIRST, before),
+        };
+        let query = sqlx::query_as(statement)
+            .bind(project.0)
+            .bind(&filter.reason)
+            .bind(&filter.routing_key)
+            .bind(filter.since)
+            .bind(filter.before)
+            .bind(number)
+            .bind(limit as i64);
         Ok(query.fetch_all(&self.append).await?)
+    }
+
+    /// Removes the messages that match and are there now, in steps; tells how many there were, and whether more are left
+    /// than could be removed in time.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked; what was removed stays removed.
+    pub async fn purge_dead_letters(
+        &self,
+        project: ProjectId,
+        filter: &DeadLetterFilter,
+    ) -> Result<(u64, bool)> {
+        let newest: i64 = sqlx::query_scalar(NEWEST).bind(project.0).fetch_one(&self.append).await?;
+        let (until, mut removed) = (Instant::now() + REMOVE_FOR, 0);
+        loop {
+            let query = sqlx::query(REMOVE)
+                .bind(project.0)
+                .bind(&filter.reason)
+                .bind(&filter.routing_key)
+                .bind(filter.since)
+                .bind(filter.before)
+                .bind(newest)
+                .bind(ROWS_AT_ONCE);
+            let step = query.execute(&self.append).await?.rows_affected();
+            removed += step;
+            if step < ROWS_AT_ONCE as u64 {
+                return Ok((removed, false));
+            }
+            if Instant::now() >= until {
+                return Ok((removed, true));
+            }
+        }
+    }
+
+    /// Writes a message anew, if it still has the expected version.
+    ///
+    /// # Errors
+    /// `Changed` where the version is another or the message is gone.
+    pub async fn edit_dead_letter(
+        &self,
+        project: ProjectId,
+        id: i64,
+        expected_version: i64,
+        change: &DeadLetterChange,
+    ) -> Result<DeadLetter> {
+        let mut transaction = self.change().await?;
+        let row = sqlx::query_as(EDIT)
+            .bind(project.0)
+            .bind(id)
+            .bind(expected_version)
+            .bind(&change.routing_key)
+            .bind(&change.properties)
+            .bind(&change.body)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let row = row.ok_or(Error::Changed("the dead letter"))?;
+        transaction.commit().await?;
+        Ok(row)
     }
 
     /// One message.

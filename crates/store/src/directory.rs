@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use nuncio_model::{Channel, NamespaceSettings, ProjectId, ProjectName, Revocations, Rules, Secret};
+use nuncio_model::{Channel, NamespaceSettings, ProjectId, ProjectName, Revocations, Rules};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::edition::{Edition, editions};
 use crate::freshness::Freshness;
 use crate::keys::prefix_of;
-use crate::{AdminKey, ApiKey, Error, RateLimits, Result, Rule, Store, crypto};
+use crate::{AdminKey, ApiKey, Error, KeyMaterial, RateLimits, Result, Rule, Store, crypto};
 
 /// How often a node looks whether something was changed.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -36,6 +36,10 @@ pub struct Project {
     pub name: ProjectName,
     /// The audience its tokens may carry besides `nuncio:<name>`.
     pub audience: Option<String>,
+    /// The `iss` that its tokens must carry, where it is set.
+    pub issuer: Option<String>,
+    /// Where the public keys of its tokens are published besides its signing keys.
+    pub jwks_url: Option<String>,
     /// The origins of the web pages that may use it; `*` is all.
     pub allowed_origins: Vec<String>,
     /// The settings of namespaces that were not made.
@@ -67,18 +71,24 @@ impl Project {
 /// A key that tokens may be signed with.
 #[derive(Clone, Debug)]
 pub struct SigningKey {
+    /// Its number.
+    pub id: i64,
     /// The id that a token's header names.
     pub kid: String,
     /// The one algorithm it is used with.
     pub algorithm: String,
     /// The secret, or the public key.
-    pub secret: Secret,
+    pub material: KeyMaterial,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// The settings as they were at one moment.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     version: i64,
+    /// When the first of the signing keys ends: what was read before is then no longer true, though nothing was changed.
+    good_until: Option<DateTime<Utc>>,
     projects: HashMap<ProjectId, Arc<Project>>,
     by_name: HashMap<ProjectName, ProjectId>,
     by_audience: HashMap<String, ProjectId>,
@@ -187,7 +197,12 @@ impl Directory {
         &self.freshness
     }
 
-    /// Reads the settings anew where they were changed.
+    /// Rings as if the settings had changed: for what depends on more than they hold.
+    pub fn ring(&self) {
+        self.changes.send_modify(|_| {});
+    }
+
+    /// Reads the settings anew where they were changed, or a signing key has ended.
     ///
     /// # Errors
     /// Where the database cannot be asked, or not in time; the settings known before stay.
@@ -204,9 +219,10 @@ impl Directory {
 
     async fn look(&self, store: &Store) -> Result<()> {
         let began = Instant::now();
-        let version = sqlx::query_scalar("select version from settings_version").fetch_one(&store.append);
-        let version = timeout(LOOK_WITHIN, version).await.map_err(late)??;
-        if version != self.snapshot.load().version {
+        let look = sqlx::query_as("select version, now() from settings_version").fetch_one(&store.append);
+        let (version, now): (i64, DateTime<Utc>) = timeout(LOOK_WITHIN, look).await.map_err(late)??;
+        let known = self.snapshot.load();
+        if version != known.version || known.good_until.is_some_and(|end| end <= now) {
             // What is changed while this reads raises the version again, and is read the next time.
             let before = self.snapshot.load_full();
             let snapshot = timeout(READ_WITHIN, read(store, version, &before)).await.map_err(late)??;
@@ -219,6 +235,7 @@ impl Directory {
 
     /// Keeps the settings up to date until told to stop.
     pub async fn run(self, stop: CancellationToken) {
+        self.freshness.keep();
         let keep = async {
             loop {
                 tokio::time::sleep(REFRESH_EVERY).await;
@@ -251,6 +268,8 @@ async fn read(store: &Store, version: i64, before: &Snapshot) -> Result<Snapshot
             id: row.id,
             name: row.name,
             audience: row.audience,
+            issuer: row.issuer,
+            jwks_url: row.jwks_url,
             allowed_origins: row.allowed_origins,
             defaults: Rules::after(
                 before.projects.get(&row.id).map(|project| &project.defaults),
@@ -271,9 +290,13 @@ async fn read(store: &Store, version: i64, before: &Snapshot) -> Result<Snapshot
             project.namespaces.insert(name, rules);
         }
     }
-    for (project, kid, algorithm, secret) in store.live_signing_keys().await? {
-        if let Some(project) = projects.get_mut(&ProjectId(project)) {
-            project.signing_keys.push(SigningKey { kid, algorithm, secret });
+    let mut good_until = None;
+    for (project, key) in store.live_signing_keys().await? {
+        if let Some(end) = key.expires_at {
+            good_until = Some(good_until.map_or(end, |first: DateTime<Utc>| first.min(end)));
+        }
+        if let Some(project) = projects.get_mut(&project) {
+            project.signing_keys.push(key);
         }
     }
     for (project, id, version, settings) in store.all_rate_limits().await? {
@@ -291,6 +314,7 @@ async fn read(store: &Store, version: i64, before: &Snapshot) -> Result<Snapshot
     let by_prefix = |key: ApiKey| (key.prefix.clone(), key);
     Ok(Snapshot {
         version,
+        good_until,
         revocations,
         editions,
         by_name: projects.values().map(|project| (project.name.clone(), project.id)).collect(),

@@ -1,7 +1,7 @@
 //! Whether a node knows what is in force: what it delivers by the rights of long ago, it may have to have stopped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,14 +19,16 @@ struct Inner {
     origin: Instant,
     /// Milliseconds from `origin`.
     confirmed: AtomicU64,
+    /// Whether anybody keeps the settings up to date. Where nobody does, they are as fresh as their owner wants them.
+    kept: AtomicBool,
     stale: watch::Sender<bool>,
 }
 
 impl Default for Freshness {
     /// Confirmed now.
     fn default() -> Self {
-        let (origin, confirmed, stale) = (Instant::now(), AtomicU64::new(0), watch::Sender::new(false));
-        Self(Arc::new(Inner { origin, confirmed, stale }))
+        let (confirmed, kept) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self(Arc::new(Inner { origin: Instant::now(), confirmed, kept, stale: watch::Sender::new(false) }))
     }
 }
 
@@ -34,7 +36,7 @@ impl Freshness {
     /// Whether the last confirmation is too old. It looks at the clock, so that a process that was frozen knows it
     /// before it does anything else.
     pub fn is_stale(&self) -> bool {
-        self.limit() <= Instant::now()
+        self.0.kept.load(Ordering::SeqCst) && self.limit() <= Instant::now()
     }
 
     /// Tells when that changes. It may tell so more often than [`Self::is_stale`] could be seen to change, and never
@@ -52,6 +54,11 @@ impl Freshness {
         if before < at && (was_stale || *self.0.stale.borrow()) && !self.is_stale() {
             self.0.stale.send_replace(false);
         }
+    }
+
+    /// From now on the settings are kept up to date.
+    pub(crate) fn keep(&self) {
+        self.0.kept.store(true, Ordering::SeqCst);
     }
 
     /// Tells when the last confirmation has become too old, for as long as it is polled.
@@ -88,6 +95,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn both_edges_are_told() {
         let freshness = Freshness::default();
+        freshness.keep();
         let watching = tokio::spawn({
             let freshness = freshness.clone();
             async move { freshness.watch().await }
@@ -114,6 +122,8 @@ mod tests {
         let freshness = Freshness::default();
         let mut changes = freshness.changes();
         advance(LIMIT).await;
+        assert!(!freshness.is_stale(), "nobody keeps it");
+        freshness.keep();
         assert!(freshness.is_stale());
         freshness.confirm(Instant::now());
         timeout(SECOND, changes.changed()).await.expect("in time").expect("open");

@@ -9,6 +9,7 @@ mod answers;
 mod api_keys;
 mod append;
 mod audit;
+mod channels;
 mod checkup;
 mod connect;
 mod crypto;
@@ -42,10 +43,11 @@ pub use answers::{AnswerKey, Attempt, Claim as AnswerClaim};
 pub use api_keys::{ApiKey, NewApiKey};
 pub use append::{Appended, Entry, Outcome, Place, Policy};
 pub use audit::{AuditEntry, AuditFilter, Note};
+pub use channels::{ChannelFilter, PurgeThrough, Purged};
 pub use checkup::{Capacity, Contents, Sealed};
 pub use connect::{ServerReport, Store, StoreOptions};
 pub use crypto::SecretKey;
-pub use dead_letters::{DeadLetter, NewDeadLetter};
+pub use dead_letters::{DeadLetter, DeadLetterChange, DeadLetterFilter, DeadLetterOrder, NewDeadLetter};
 pub use directory::{Directory, Project, SigningKey, Snapshot};
 pub use edition::Edition;
 pub use errands::Errand;
@@ -62,6 +64,7 @@ pub use reservations::{Added, Opened, Order, ReservationKey, ReservationLimits, 
 pub use resumes::{Claim, Claimed, Known};
 pub use revocations::{MAX_REVOCATIONS, NewRevocation, Revocation, RevocationFilter};
 pub use rotation::Rotation;
+pub use signing_keys::{KeyMaterial, NewSigningKey, SigningKeyRow};
 pub use usage::{DayUsage, Used};
 
 /// The result of every function here.

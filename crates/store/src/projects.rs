@@ -15,6 +15,10 @@ pub struct NewProject {
     pub name: ProjectName,
     /// The audience its tokens may carry besides `nuncio:<name>`.
     pub audience: Option<String>,
+    /// The `iss` that its tokens must carry.
+    pub issuer: Option<String>,
+    /// Where the public keys of its tokens are published besides its signing keys.
+    pub jwks_url: Option<String>,
     /// The origins of the web pages that may use it; `*` is all.
     pub allowed_origins: Vec<String>,
     /// The settings of namespaces that were not made.
@@ -26,6 +30,10 @@ pub struct NewProject {
 pub struct ProjectChange {
     /// The audience; `Some(None)` takes it away.
     pub audience: Option<Option<String>>,
+    /// The issuer; `Some(None)` takes it away.
+    pub issuer: Option<Option<String>>,
+    /// Where keys are published; `Some(None)` takes it away.
+    pub jwks_url: Option<Option<String>>,
     /// The allowed origins.
     pub allowed_origins: Option<Vec<String>>,
     /// The default settings.
@@ -41,6 +49,10 @@ pub struct ProjectRow {
     pub name: ProjectName,
     /// The audience its tokens may carry besides `nuncio:<name>`.
     pub audience: Option<String>,
+    /// The `iss` that its tokens must carry.
+    pub issuer: Option<String>,
+    /// Where the public keys of its tokens are published besides its signing keys.
+    pub jwks_url: Option<String>,
     /// The origins of the web pages that may use it.
     pub allowed_origins: Vec<String>,
     /// The settings of namespaces that were not made.
@@ -56,6 +68,8 @@ struct Raw {
     id: i32,
     name: String,
     audience: Option<String>,
+    issuer: Option<String>,
+    jwks_url: Option<String>,
     allowed_origins: Vec<String>,
     defaults: Json<NamespaceSettings>,
     created_at: DateTime<Utc>,
@@ -72,6 +86,8 @@ impl TryFrom<Raw> for ProjectRow {
             id: ProjectId(raw.id),
             name,
             audience: raw.audience,
+            issuer: raw.issuer,
+            jwks_url: raw.jwks_url,
             allowed_origins: raw.allowed_origins,
             defaults: raw.defaults.0,
             created_at: raw.created_at,
@@ -82,13 +98,14 @@ impl TryFrom<Raw> for ProjectRow {
 
 macro_rules! columns {
     () => {
-        " id, name, audience, allowed_origins, defaults, created_at, version "
+        " id, name, audience, issuer, jwks_url, allowed_origins, defaults, created_at, version "
     };
 }
 
 const CREATE: &str = concat!(
     "with bumped as (update settings_version set version = version + 1),
-     made as (insert into projects (name, audience, allowed_origins, defaults) values ($1, $2, $3, $4) returning *),
+     made as (insert into projects (name, audience, allowed_origins, defaults, issuer, jwks_url)
+         values ($1, $2, $3, $4, $5, $6) returning *),
      head as (insert into heads (project_id) select id from made)
      select",
     columns!(),
@@ -107,7 +124,8 @@ const LIST: &str = concat!(
 const UPDATE: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
      update projects set audience = case when $3 then $4 else audience end,
-         allowed_origins = coalesce($5, allowed_origins), defaults = coalesce($6, defaults), version = version + 1
+         allowed_origins = coalesce($5, allowed_origins), defaults = coalesce($6, defaults),
+         issuer = case when $7 then $8 else issuer end, jwks_url = case when $9 then $10 else jwks_url end, version = version + 1
      where id = $1 and ($2::bigint is null or version = $2) returning",
     columns!()
 );
@@ -128,6 +146,8 @@ impl Store {
             .bind(&new.audience)
             .bind(&new.allowed_origins)
             .bind(Json(&new.defaults))
+            .bind(&new.issuer)
+            .bind(&new.jwks_url)
             .fetch_one(&mut *change)
             .await;
         let made = made.map_err(name_taken)?;
@@ -179,6 +199,10 @@ impl Store {
             .bind(new.audience.clone().flatten())
             .bind(&new.allowed_origins)
             .bind(new.defaults.as_ref().map(Json))
+            .bind(new.issuer.is_some())
+            .bind(new.issuer.clone().flatten())
+            .bind(new.jwks_url.is_some())
+            .bind(new.jwks_url.clone().flatten())
             .fetch_optional(&mut *change)
             .await
             .map_err(name_taken)?;

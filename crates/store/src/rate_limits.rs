@@ -93,7 +93,8 @@ impl RateLimits {
 const LIST: &str = "
     select id, settings, created_at, version from rate_limits where project_id = $1 and id > $2 order by id limit $3";
 
-const ONE: &str = "select id, settings, created_at, version from rate_limits where project_id = $1 and id = $2";
+const ONE: &str =
+    "select id, settings, created_at, version from rate_limits where project_id = $1 and id = $2";
 
 const ALL: &str = "select project_id, id, version, settings from rate_limits order by id";
 

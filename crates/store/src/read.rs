@@ -35,6 +35,8 @@ pub struct Head {
     pub position: Position,
     /// How often something has been removed: while this stays the same, so does what [`Store::removed_after`] finds.
     pub trims: i64,
+    /// How often something has been purged: what was read of the log before must then be forgotten.
+    pub purges: i64,
 }
 
 impl Head {
@@ -69,7 +71,9 @@ pub struct ChannelHead {
     pub sequence: i64,
     /// The position of its newest event.
     pub position: Position,
-    /// The position of the newest event that has been removed; 0 where none has.
+    /// The sequence of the newest event that has been removed; 0 where none has.
+    pub trimmed_sequence: i64,
+    /// Its position.
     pub trimmed_position: Position,
     /// When the first event was stored.
     pub first_event_at: DateTime<Utc>,
@@ -78,11 +82,11 @@ pub struct ChannelHead {
 }
 
 const HEADS: &str =
-    "select project_id, epoch, epoch_base, position, trims from heads where project_id = any($1)";
+    "select project_id, epoch, epoch_base, position, trims, purges from heads where project_id = any($1)";
 
 const CHANNEL: &str = "
-    select name, sequence, position, trimmed_position, first_event_at, last_event_at
-    from channels where project_id = $1 and name = $2";
+    select name, sequence, position, trimmed_sequence, trimmed_position, first_event_at, last_event_at
+    from channels where project_id = $1 and name = $2 and deleted_at is null";
 
 macro_rules! event_columns {
     () => {
@@ -162,10 +166,10 @@ impl Store {
     /// Where the database cannot be asked.
     pub async fn heads(&self, projects: &[ProjectId]) -> Result<HashMap<ProjectId, Head>> {
         let ids: Vec<i32> = projects.iter().map(|project| project.0).collect();
-        let rows: Vec<(i32, Epoch, Position, Position, i64)> =
+        let rows: Vec<(i32, Epoch, Position, Position, i64, i64)> =
             sqlx::query_as(HEADS).bind(ids).fetch_all(&self.read).await?;
-        let heads = rows.into_iter().map(|(id, epoch, epoch_base, position, trims)| {
-            (ProjectId(id), Head { epoch, epoch_base, position, trims })
+        let heads = rows.into_iter().map(|(id, epoch, epoch_base, position, trims, purges)| {
+            (ProjectId(id), Head { epoch, epoch_base, position, trims, purges })
         });
         Ok(heads.collect())
     }

@@ -81,6 +81,7 @@ impl Store {
                 sqlx::query(COUNT_TRIM).bind(project).execute(&self.append).await?;
             }
         }
+        self.sweep_purges().await?;
         self.drop_partitions().await?;
         Ok(())
     }

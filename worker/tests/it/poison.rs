@@ -2,6 +2,7 @@
 
 use nuncio_broker::Properties;
 use nuncio_devstack::testkit::{database, vhost};
+use nuncio_model::NamespaceSettings;
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, TEMPLATE, eventually, prepare};
@@ -85,4 +86,43 @@ async fn what_postgresql_refuses_is_kept_alone() {
     assert_eq!(stage.dead_letters().await[0].reason, "not_storable");
     worker.stop().await;
     drop(link);
+}
+
+/// A namespace may ask for more than the rules that hold for all events.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_namespace_does_not_take_is_kept_with_its_reason() {
+    let (database, vhost) = tokio::try_join!(database(TEMPLATE, prepare), vhost()).expect("servers");
+    let stage = Stage::set(&database.url, &vhost.url).await;
+    let settings =
+        |more: Value| -> NamespaceSettings { serde_json::from_value(more).expect("good settings") };
+    let schema = settings(json!({"schemas": {"made": {"type": "integer"}, "*": false}}));
+    let apps = settings(json!({"publishers": ["keys", "tokens"]}));
+    stage.store.create_namespace(stage.project, "orders", &schema).await.expect("it is new");
+    stage.store.create_namespace(stage.project, "chat", &apps).await.expect("it is new");
+    stage.directory.refresh().await.expect("settings");
+    let link = stage.declared().await;
+    let publisher = link.publisher().await.expect("a channel");
+    let made = || Properties::default().with_type("made").expect("a short text");
+    let batch =
+        Properties::default().with_content_type("application/cloudevents-batch+json").expect("a short text");
+    let two = r#"[{"specversion":"1.0","id":"1","source":"/s","type":"made","data":1},
+                  {"specversion":"1.0","id":"2","source":"/s","type":"made","data":"2"}]"#;
+    for (key, properties, body) in [
+        ("orders.eu", made(), "\"1\""),
+        ("orders.eu", Properties::default(), "1"),
+        ("chat.a", made(), "1"),
+        ("orders.eu", batch, two),
+        ("orders.eu", made(), "7"),
+        ("stock", Properties::default(), "8"),
+    ] {
+        publisher.publish(&stage.names.exchange, key, properties, body.as_bytes()).await.expect("a confirm");
+    }
+    let worker = stage.worker("one");
+    stage.eventually_stored(&[7, 8]).await;
+    eventually("four dead letters", async || stage.dead_letters().await.len() == 4).await;
+    let letters = stage.dead_letters().await;
+    let reasons: Vec<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();
+    assert_eq!(reasons, ["schema_mismatch", "schema_mismatch", "forbidden", "schema_mismatch"]);
+    assert!(letters[0].detail.contains("value is not of type \"integer\""), "{}", letters[0].detail);
+    worker.stop().await;
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use nuncio_broker::{Broker, Confirm, Link, Names, Properties, Publisher, WakeBus};
 use nuncio_model::{NamespaceSettings, Pattern, ProjectId, ProjectName, Secret};
 use nuncio_store::{
-    DeadLetter, Directory, Limiter, Meter, NewProject, NodeCard, NodeState, Store, StoreOptions,
+    DeadLetter, DeadLetterFilter, DeadLetterOrder, Directory, Limiter, Meter, NewProject, NodeCard, NodeState, Store,
+    StoreOptions,
 };
 use nuncio_worker::{Died, Serving, Settings, Worker};
 use tokio::task::JoinHandle;
@@ -102,7 +103,9 @@ impl Stage {
 
     pub(crate) async fn dead_letters(&self) -> Vec<DeadLetter> {
         let mut whole = Vec::new();
-        for letter in self.store.list_dead_letters(self.project, 0, 1_000, None).await.unwrap_or_default() {
+        let (order, all) = (DeadLetterOrder::OldestFirst(0), DeadLetterFilter::default());
+        let letters = self.store.list_dead_letters(self.project, order, 1_000, &all).await;
+        for letter in letters.unwrap_or_default() {
             whole.extend(self.store.dead_letter(self.project, letter.id).await);
         }
         whole
@@ -124,7 +127,14 @@ impl Drop for Stage {
 pub(crate) async fn make_project(store: &Store, name: &str) -> ProjectId {
     let name = ProjectName::parse(name).expect("a good name");
     let defaults = NamespaceSettings::default();
-    let new = NewProject { name, audience: None, allowed_origins: Vec::new(), defaults };
+    let new = NewProject {
+        name,
+        audience: None,
+        issuer: None,
+        jwks_url: None,
+        allowed_origins: Vec::new(),
+        defaults,
+    };
     store.create_project(&new).await.expect("a project").id
 }
 

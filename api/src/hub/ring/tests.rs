@@ -129,3 +129,22 @@ proptest! {
         prop_assert_eq!(positions(&ring, 0, "#"), (1..=*cuts.last().expect("as above")).collect::<Vec<_>>());
     }
 }
+
+/// Wakes and pages of before a purge may come after it is known, and hold what was purged.
+#[test]
+fn what_was_purged_leaves_and_does_not_come_back() {
+    let mut ring = Ring::new(1 << 20);
+    ring.accept(segment(1, 0, 6));
+    ring.accept(segment(1, 7, 9));
+    ring.accept(segment(1, 11, 14));
+    ring.forget(1, 12);
+    assert_eq!((positions(&ring, 12, "#"), ring.hole()), (vec![13, 14], None));
+    assert!(matches!(ring.read(11, &pattern("#"), 9), Read::NotHere));
+    assert_eq!(ring.accept(segment(1, 6, 12)), Accepted::Known);
+    assert_eq!(ring.accept(segment(1, 9, 15)), Accepted::Advanced);
+    assert_eq!(positions(&ring, 12, "#"), [13, 14, 15]);
+    ring.forget(1, 20);
+    assert_eq!((ring.tail(), ring.accept(segment(1, 15, 18))), (20, Accepted::Known));
+    assert_eq!(ring.accept(segment(1, 15, 21)), Accepted::Advanced);
+    assert_eq!(positions(&ring, 20, "#"), [21]);
+}

@@ -70,7 +70,10 @@ pub(crate) async fn prepare(config: &Config, folder: &Path, mut kept: Kept) -> R
     if directory.snapshot().project(&name).is_none() {
         let (audience, allowed_origins) = (None, vec!["*".to_owned()]);
         let defaults = NamespaceSettings::default();
-        store.create_project(&NewProject { name: name.clone(), audience, allowed_origins, defaults }).await?;
+        let (issuer, jwks_url) = (None, None);
+        let name = name.clone();
+        let new = NewProject { name, audience, issuer, jwks_url, allowed_origins, defaults };
+        store.create_project(&new).await?;
         directory.refresh().await?;
     }
     let project = find(&directory, &name)?;

@@ -111,7 +111,17 @@ impl Bucket {
         };
         let name = is_shared.then(|| key.name());
         let (known, reported, spent) = (Tick::default(), None, Spent::default());
-        Self { hash, rule: key.rule, version: key.version, owner, name, known, reported, spent, touched: false }
+        Self {
+            hash,
+            rule: key.rule,
+            version: key.version,
+            owner,
+            name,
+            known,
+            reported,
+            spent,
+            touched: false,
+        }
     }
 
     pub(super) fn is(&self, key: &Key<'_>) -> bool {

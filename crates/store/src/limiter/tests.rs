@@ -1,3 +1,5 @@
+//! The limiter of one node, under a clock that stands still.
+
 use nuncio_model::{RateLimitSettings, Scope};
 use tokio::time::advance;
 
@@ -43,7 +45,10 @@ async fn each_scope_counts_what_it_says() {
         (Scope::Key, [key("nk_aaaaaaaa"), key("nk_aaaaaaaa"), key("nk_bbbbbbbb")]),
         (Scope::Ip, [address("2001:db8::1"), address("2001:db8::2"), address("2001:db8:0:1::1")]),
         (Scope::Subject, ["u", "u", "v"].map(|name| Spender { subject: Some(name), ..Spender::default() })),
-        (Scope::Connection, [1, 1, 2].map(|number| Spender { connection: Some(number), ..Spender::default() })),
+        (
+            Scope::Connection,
+            [1, 1, 2].map(|number| Spender { connection: Some(number), ..Spender::default() }),
+        ),
     ] {
         let limiter = Limiter::default();
         let limits = limits(&[(scope, Request, 3, None)]);
@@ -72,10 +77,8 @@ async fn a_limit_for_one_concerns_nobody_else() {
 
 #[tokio::test(start_paused = true)]
 async fn namespaces_are_counted_each_for_itself_and_a_refusal_counts_nowhere() {
-    let limits = limits(&[
-        (Scope::Namespace, Limited::Publish, 5, None),
-        (Scope::Project, Limited::Publish, 8, None),
-    ]);
+    let limits =
+        limits(&[(Scope::Namespace, Limited::Publish, 5, None), (Scope::Project, Limited::Publish, 8, None)]);
     let limiter = Limiter::default();
     let publish = |namespaces: &[(&str, u64)]| {
         let cost = namespaces.iter().map(|(_, cost)| cost).sum();

@@ -35,6 +35,8 @@ pub(crate) async fn add_project(store: &Store, name: &str) -> ProjectId {
     let new = NewProject {
         name: ProjectName::parse(name).expect("a good name"),
         audience: None,
+        issuer: None,
+        jwks_url: None,
         allowed_origins: Vec::new(),
         defaults: NamespaceSettings::default(),
     };

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kit::{Kit, kit};
 
-const SPENDER: Spender<'_> = Spender { address: None, key: Some("nk_aaaaaaaa"), subject: None, connection: None };
+const SPENDER: Spender<'_> =
+    Spender { address: None, key: Some("nk_aaaaaaaa"), subject: None, connection: None };
 
 fn settings(limit: i64, burst: Option<i64>) -> RateLimitSettings {
     let (scope, action) = (Scope::Key, Limited::Request);
@@ -48,7 +49,8 @@ async fn three_nodes_together_keep_a_limit() {
         let kit = kit().await;
         let directory = directory(&kit, &settings(200, burst)).await;
         let stop = CancellationToken::new();
-        let nodes = [node(&kit.store, &stop).await, node(&kit.store, &stop).await, node(&kit.store, &stop).await];
+        let nodes =
+            [node(&kit.store, &stop).await, node(&kit.store, &stop).await, node(&kit.store, &stop).await];
         let [one, two, three] = nodes.map(|node| flood(&kit, &directory, node, Duration::from_secs(5)));
         let (one, two, three) = tokio::join!(one, two, three);
         stop.cancel();

@@ -1,6 +1,7 @@
 //! The log and the settings on a real PostgreSQL, each test in a database of its own.
 
 mod append;
+mod channels;
 mod concurrent;
 mod cost;
 mod epoch;

@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use nuncio_model::rights::Rights;
 use nuncio_model::{Action, Channel, NamespaceSettings, ProjectName, Secret};
-use nuncio_store::{Directory, Error, NewApiKey, NewDeadLetter, NodeCard, NodeState, ProjectChange, Role};
+use nuncio_store::{
+    DeadLetterFilter, DeadLetterOrder, Directory, Error, KeyMaterial, NewApiKey, NewDeadLetter, NodeCard, NodeState,
+    ProjectChange, Role,
+};
 
 use crate::kit::{add_project, kit};
 
@@ -79,10 +82,8 @@ async fn keys_open_while_they_are_in_force() {
         .expect("it is new");
     directory.refresh().await.expect("it is read");
     let snapshot = directory.snapshot();
-    assert_eq!(
-        snapshot.project_by_id(kit.project).expect("it is there").signing_keys[0].secret.expose(),
-        "hush"
-    );
+    let key = &snapshot.project_by_id(kit.project).expect("it is there").signing_keys[0];
+    assert_eq!(key.material, KeyMaterial::Secret(Secret::new("hush")));
     let raw = kit
         .database
         .run("select encode(secret, 'escape') from signing_keys")
@@ -106,12 +107,17 @@ async fn dead_letters_are_kept_as_they_came() {
         .add_dead_letters(kit.project, vec![letter("bad_channel"), letter("too_large")])
         .await
         .expect("kept");
-    let all = kit.store.list_dead_letters(kit.project, 0, 10, None).await.expect("listed");
+    let list = async |reason: Option<&str>| {
+        let filter = DeadLetterFilter { reason: reason.map(str::to_owned), ..Default::default() };
+        let order = DeadLetterOrder::OldestFirst(0);
+        kit.store.list_dead_letters(kit.project, order, 10, &filter).await.expect("listed")
+    };
+    let all = list(None).await;
     assert_eq!(all.iter().map(|l| l.reason.as_str()).collect::<Vec<_>>(), ["bad_channel", "too_large"]);
     assert_eq!((all[0].body_bytes, all[0].body.len()), (2, 0), "a list comes without bodies");
     let one = kit.store.dead_letter(kit.project, all[0].id).await.expect("it is there");
     assert_eq!((one.body_bytes, one.body.as_slice()), (2, b"\xff\x00".as_slice()));
-    let some = kit.store.list_dead_letters(kit.project, 0, 10, Some("too_large")).await.expect("listed");
+    let some = list(Some("too_large")).await;
     assert_eq!(some.len(), 1);
     assert_eq!(kit.store.delete_dead_letters(kit.project, &[all[0].id, 99]).await.expect("removed"), 1);
     assert!(matches!(kit.store.dead_letter(kit.project, all[0].id).await, Err(Error::NotFound(_))));

@@ -1,0 +1,75 @@
+//! Whoever may have tokens made: administrators, and servers for the users of their own project.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use nuncio_model::{Identity, Rights};
+use nuncio_store::Project;
+
+use super::{API_KEY, Admin, bearer, identify};
+use crate::app::App;
+use crate::error::ApiError;
+
+/// Whoever asks for a token, by an admin key or an API key in the `Authorization` header.
+#[derive(Debug)]
+pub(crate) enum Minter {
+    /// Any rights may be given.
+    Admin(Admin),
+    /// Only what the key may do itself may be given.
+    Key(Arc<Identity>),
+}
+
+impl FromRequestParts<Arc<App>> for Minter {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let text = bearer::from_header(&parts.headers)?.ok_or_else(bearer::missing)?;
+        if text.starts_with(API_KEY) {
+            return identify(app, parts, text).await.map(Self::Key);
+        }
+        Admin::from_request_parts(parts, app).await.map(Self::Admin)
+    }
+}
+
+/// Whether a request carries an API key, good or not.
+pub(crate) fn is_api_key(headers: &HeaderMap) -> bool {
+    bearer::from_header(headers).ok().flatten().is_some_and(|text| text.starts_with(API_KEY))
+}
+
+impl Minter {
+    /// Whether tokens may be made at all.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for admin keys that may only look.
+    pub(crate) fn may_mint(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Admin(admin) => admin.may_change(),
+            Self::Key(_) => Ok(()),
+        }
+    }
+
+    /// Refuses rights that are not one's own to give.
+    ///
+    /// # Errors
+    /// `FORBIDDEN`, naming the first of them.
+    pub(crate) fn may_give(&self, rights: &Rights) -> Result<(), ApiError> {
+        let Self::Key(identity) = self else { return Ok(()) };
+        match identity.rights.first_beyond(rights) {
+            None => Ok(()),
+            Some((list, what)) => Err(ApiError::forbidden(format!(
+                "this API key may not give the right `{list}` for {what:?}, as it does not have it"
+            ))),
+        }
+    }
+
+    /// An API key's own project, where it has this name.
+    pub(crate) fn own_project(&self, app: &App, name: &str) -> Result<Option<Arc<Project>>, ApiError> {
+        match self {
+            Self::Admin(_) => Ok(None),
+            Self::Key(identity) if identity.project_name.as_str() == name => app.project(identity).map(Some),
+            Self::Key(_) => Err(ApiError::not_found("project")),
+        }
+    }
+}
