@@ -50,6 +50,8 @@ pub struct Tally {
 struct Open {
     now: i64,
     most: i64,
+    /// How many were said to be open the last time: that there are none is said once.
+    said: i64,
 }
 
 impl Meter {
@@ -151,11 +153,11 @@ impl Tally {
     /// What was counted since the last time; nothing where it is nothing at all.
     fn take(&self, project: ProjectId) -> Option<Used> {
         let count = |counter: &AtomicU64| counter.swap(0, Relaxed) as i64;
-        let open = {
+        let (open, said) = {
             let mut open = self.open.lock();
             let most = open.most;
             open.most = open.now;
-            most
+            (most, std::mem::replace(&mut open.said, most))
         };
         let used = Used {
             project,
@@ -166,7 +168,8 @@ impl Tally {
             open,
         };
         let Used { events, event_bytes, deliveries, opened, .. } = used;
-        (events != 0 || event_bytes != 0 || deliveries != 0 || opened != 0 || open != 0).then_some(used)
+        let counts = [events, event_bytes, deliveries, opened, open, said];
+        counts.iter().any(|count| *count != 0).then_some(used)
     }
 
     fn is_zero(&self) -> bool {
