@@ -23,7 +23,7 @@ const NOWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 pub struct ClientAddress(pub IpAddr);
 
 impl ClientAddress {
-    /// The address that [`layer`] has found out.
+    /// The address as it was found out when the request came.
     pub fn of(extensions: &Extensions) -> IpAddr {
         extensions.get::<Self>().map_or(NOWHERE, |address| address.0)
     }

@@ -40,11 +40,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             return Err(ApiError::invalid("the body must be application/json").with_status(status));
         }
         let Payload(bytes) = Payload::from_request(request, state).await?;
-        // Where nothing needs to be said, nothing need be sent.
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        let value: T = match serde_json::from_slice(text) {
+        let value: T = match serde_json::from_slice(&bytes) {
             Ok(value) => value,
-            Err(error) if error.is_data() => return Err(misfit::<T>(text)),
+            Err(error) if error.is_data() => return Err(misfit::<T>(&bytes)),
             Err(error) => return Err(ApiError::invalid(format!("the body is not JSON: {error}"))),
         };
         Ok(Self(value))

@@ -22,10 +22,11 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         if text == "*" {
             return Ok(Self(None));
         }
-        let version =
-            text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
+        let quoted = text.trim_start_matches("W/").strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let error = ApiError::invalid("the If-Match header is not good");
+        let tag = quoted.ok_or_else(|| error.field("If-Match", "must be `*`, or an ETag as it was given"))?;
         // A tag that was never given out names no version of anything.
-        version.map(|version| Self(Some(version))).ok_or_else(changed)
+        tag.parse().map(|version| Self(Some(version))).map_err(|_| changed())
     }
 }
 

@@ -88,12 +88,15 @@ fn key_of(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let key = values.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_good =
-        (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
     if is_good && values.next().is_none() {
         return Ok(key);
     }
     let error = ApiError::invalid("the Idempotency-Key is not good");
-    Err(error.field("Idempotency-Key", "must be there once, with 1 to 255 printable ASCII characters"))
+    Err(error.field(
+        "Idempotency-Key",
+        "must be there once, with 1 to 255 printable ASCII characters and no space",
+    ))
 }
 
 async fn carry_out(

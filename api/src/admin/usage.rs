@@ -111,7 +111,7 @@ impl Span {
     fn days(&self, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), ApiError> {
         let mut error = ApiError::invalid("the query is not good");
         let mut read = |field: &str, text: Option<&str>| {
-            let day = text.map(|text| read_day(text));
+            let day = text.map(read_day);
             if day == Some(None) {
                 error.fields.push(wrong(field, "must be a day like 2026-11-01"));
             }

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 #[derive(Debug)]
 pub(crate) enum Minter {
     /// Any rights may be given.
-    Admin(Admin),
+    Admin(Box<Admin>),
     /// Only what the key may do itself may be given.
     Key(Arc<Identity>),
 }
@@ -29,7 +29,7 @@ impl FromRequestParts<Arc<App>> for Minter {
         if text.starts_with(API_KEY) {
             return identify(app, parts, text).await.map(Self::Key);
         }
-        Admin::from_request_parts(parts, app).await.map(Self::Admin)
+        Admin::from_request_parts(parts, app).await.map(Box::new).map(Self::Admin)
     }
 }
 

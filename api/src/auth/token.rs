@@ -1,6 +1,6 @@
 //! Tokens (JWT, RFC 7519): who one stands for, why one is not good, and making them.
 //!
-//! There is one judgement, [`examine`], for requests that carry a token and for administrators who ask about one.
+//! There is one judgement, [`examine()`], for requests that carry a token and for administrators who ask about one.
 
 mod claims;
 mod examine;

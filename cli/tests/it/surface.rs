@@ -8,7 +8,13 @@ pub(crate) fn targets() -> Vec<String> {
     let document: Value = serde_json::from_str(text).expect("JSON");
     let paths = document["paths"].as_object().expect("paths").keys();
     let filled = paths.map(|path| {
-        let names = [("{project}", "abused"), ("{channel}", "orders"), ("{name}", "orders"), ("{id}", "1")];
+        let names = [
+            ("{project}", "abused"),
+            ("{channel}", "orders"),
+            ("{name}", "orders"),
+            ("{id}", "1"),
+            ("{kid}", "k"),
+        ];
         names.into_iter().fold(path.clone(), |path, (name, value)| path.replace(name, value))
     });
     let all: Vec<String> = filled.chain(["/graphql".to_owned()]).collect();

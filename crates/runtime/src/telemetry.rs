@@ -13,12 +13,19 @@ use crate::config::LogFormat;
 #[error("NUNCIO_LOG: {0}")]
 pub struct TelemetryError(String);
 
+/// Libraries that write down what clients send at their most talkative, credentials included. They are held to this,
+/// whatever the filter says of all.
+const DISCREET: [&str; 2] = ["tungstenite=info", "tokio_tungstenite=info"];
+
 /// Begins logging to standard error.
 ///
 /// # Errors
 /// Where the filter cannot be read.
 pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(filter).map_err(|error| TelemetryError(error.to_string()))?;
+    let filter = DISCREET.into_iter().fold(filter, |filter, directive| {
+        filter.add_directive(directive.parse().expect("it is a directive"))
+    });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
