@@ -40,6 +40,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             return Err(ApiError::invalid("the body must be application/json").with_status(status));
         }
         let Payload(bytes) = Payload::from_request(request, state).await?;
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(ApiError::invalid("the body must be a JSON object"));
+        }
         let value: T = match serde_json::from_slice(&bytes) {
             Ok(value) => value,
             Err(error) if error.is_data() => return Err(misfit::<T>(&bytes)),

@@ -105,6 +105,7 @@ pub(super) struct Settings {
     /// What it may do.
     #[serde(default)]
     #[schema(value_type = Option<super::schemas::Rights>)]
+    #[serde(deserialize_with = "super::object::read")]
     rights: RightsText,
     /// When it ends, a time to come; null for never.
     #[serde(default)]

@@ -18,6 +18,7 @@ mod keys;
 mod list;
 mod namespaces;
 mod nodes;
+mod object;
 mod projects;
 mod rate_limits;
 mod redrive;

@@ -105,6 +105,7 @@ pub(super) struct Settings {
     allowed_origins: Vec<String>,
     /// The settings of namespaces that were not made.
     #[schema(value_type = super::schemas::NamespaceChanges)]
+    #[serde(deserialize_with = "super::object::read")]
     defaults: NamespaceSettings,
 }
 
@@ -134,6 +135,7 @@ pub(super) struct New {
     /// The settings of namespaces that were not made.
     #[serde(default)]
     #[schema(value_type = Option<super::schemas::NamespaceChanges>)]
+    #[serde(deserialize_with = "super::object::read")]
     defaults: NamespaceSettings,
 }
 

@@ -66,7 +66,8 @@ namespace_settings! {
 /// What the JSON Schemas of a namespace look like; what a JSON Schema is, its own description says.
 fn schemas_by_type() -> Schema {
     let any = |kind: Type| ObjectBuilder::new().schema_type(kind).build();
-    let text = OneOfBuilder::new().item(any(Type::Boolean)).item(any(Type::Object)).build();
+    let text = OneOfBuilder::new();
+    let text = text.item(any(Type::Boolean)).item(any(Type::Object)).item(any(Type::Null)).build();
     ObjectBuilder::new()
         .description(Some(
             "The JSON Schema of `data` for each event type. `*` stands for the types that have none of their own; \

@@ -42,6 +42,7 @@ pub(super) struct NewTokenRequest {
     subject: String,
     /// What the user may do.
     #[schema(value_type = super::schemas::Rights)]
+    #[serde(deserialize_with = "super::object::read")]
     rights: RightsText,
     /// How long it is good: 1 to 86400 seconds, 3600 where it is left out.
     #[schema(minimum = 1, maximum = 86_400, default = 3_600)]

@@ -38,7 +38,10 @@ async fn a_project_is_made_changed_by_one_at_a_time_and_deleted() {
         (&Value::Null, &json!(false))
     );
     node.change(path, "\"1\"", &json!({"audience": null})).await.expect_problem(412, "PRECONDITION_FAILED");
-    node.change(path, "made up", &json!({"audience": null})).await.expect_problem(412, "PRECONDITION_FAILED");
+    node.change(path, "\"made up\"", &json!({"audience": null}))
+        .await
+        .expect_problem(412, "PRECONDITION_FAILED");
+    node.change(path, "made up", &json!({"audience": null})).await.expect_problem(400, "INVALID_REQUEST");
     for (changes, field) in [
         (json!({"audience": "nuncio:bank"}), "audience"),
         (json!({"allowedOrigins": ["https://a.example/"]}), "allowedOrigins"),
