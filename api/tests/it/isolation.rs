@@ -190,3 +190,42 @@ async fn a_token_of_one_project_is_none_for_another() {
         node.get(ORDERS, &both).await.expect_problem(401, "UNAUTHENTICATED");
     }
 }
+
+/// What administrators make in one project, by the collection that it is in: how it is made, and what names it then.
+fn makings(mark: &str) -> [(&'static str, Value, &'static str); 5] {
+    [
+        ("namespaces", json!({ "name": mark }), "name"),
+        ("keys", json!({ "label": mark }), "id"),
+        ("signing-keys", json!({ "kid": mark, "algorithm": "HS256" }), "kid"),
+        ("revocations", json!({ "kind": "subject", "subject": mark }), "id"),
+        (
+            "rate-limits",
+            json!({ "scope": "subject", "action": "request", "limit": 9, "periodSeconds": 1, "target": mark }),
+            "id",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_administrators_make_in_one_project_is_not_found_in_another() {
+    let node = Node::start().await;
+    let sides = sides(&node).await;
+    let mut made = Vec::new();
+    for own in &sides {
+        for (collection, body, name) in makings(&own.mark) {
+            let path = format!("/admin/v1/projects/{}/{collection}", own.tenant.name);
+            let object = node.post(&path, &node.admin, &body).await.expect(201);
+            made.push((own, collection, object[name].as_str().expect("a name").to_owned()));
+        }
+    }
+    for (own, collection, name) in &made {
+        let at = |side: &Side| format!("/admin/v1/projects/{}/{collection}", side.tenant.name);
+        own.is_own(collection, &node.get(&at(own), &node.admin).await.text);
+        for (_, other) in pairs(&sides).filter(|(side, _)| std::ptr::eq(*side, *own)) {
+            let one = format!("{}/{name}", at(other));
+            node.get(&one, &node.admin).await.expect_problem(404, "NOT_FOUND");
+            node.send(Method::DELETE, &one, &node.admin, &json!({})).await.expect_problem(404, "NOT_FOUND");
+        }
+        node.get(&format!("{}/{name}", at(own)), &node.admin).await.expect(200);
+    }
+}
