@@ -2,7 +2,7 @@
 //!
 //! Drafts 2020-12 (where `$schema` says nothing), 2019-09 and 7. A schema stands alone: nothing is fetched, and `$ref`
 //! stays within it. `format` is checked. Regular expressions run in linear time, and what a schema may cost is bounded
-//! before it is used ([`crate::schema_cost`]).
+//! before it is used (`schema_cost.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
