@@ -159,13 +159,13 @@ impl Pattern {
 /// It never says yes wrongly; a few yes it does not see (`*.#` does cover `#.a`), which a caller takes as no.
 /// Dynamic programming from the right: `row[i]` tells whether `wide[i..]` covers what is left of `narrow`.
 fn covers(wide: &[&str], narrow: &[&str]) -> bool {
-    let mut row = vec![false; wide.len() + 1];
+    let mut row = [false; MAX_SEGMENTS + 1];
     row[wide.len()] = true;
     for i in (0..wide.len()).rev() {
         row[i] = wide[i] == "#" && row[i + 1];
     }
     for segment in narrow.iter().rev() {
-        let old = row.clone();
+        let old = row;
         row[wide.len()] = false;
         for i in (0..wide.len()).rev() {
             row[i] = match (wide[i], *segment) {
@@ -185,12 +185,12 @@ fn covers(wide: &[&str], narrow: &[&str]) -> bool {
 ///
 /// Dynamic programming from the right: `row[i]` tells whether `one[i..]` and what is left of `other` have a name in common.
 fn overlap(one: &[&str], other: &[&str]) -> bool {
-    let mut row = vec![true; one.len() + 1];
+    let mut row = [true; MAX_SEGMENTS + 1];
     for i in (0..one.len()).rev() {
         row[i] = one[i] == "#" && row[i + 1];
     }
     for segment in other.iter().rev() {
-        let old = row.clone();
+        let old = row;
         row[one.len()] = *segment == "#" && old[one.len()];
         for i in (0..one.len()).rev() {
             row[i] = match (one[i], *segment) {
@@ -204,8 +204,27 @@ fn overlap(one: &[&str], other: &[&str]) -> bool {
     row[0]
 }
 
-fn split(text: &str) -> Vec<&str> {
-    text.split('.').collect()
+/// The segments of a name, without asking for memory: rights are checked on the way of every request.
+struct Segments<'a> {
+    all: [&'a str; MAX_SEGMENTS],
+    count: usize,
+}
+
+impl<'a> std::ops::Deref for Segments<'a> {
+    type Target = [&'a str];
+
+    fn deref(&self) -> &[&'a str] {
+        &self.all[..self.count]
+    }
+}
+
+fn split(text: &str) -> Segments<'_> {
+    let (mut all, mut count) = ([""; MAX_SEGMENTS], 0);
+    for (place, segment) in all.iter_mut().zip(text.split('.')) {
+        *place = segment;
+        count += 1;
+    }
+    Segments { all, count }
 }
 
 fn check_name(kind: &'static str, text: &str, segment_ok: impl Fn(&str) -> bool) -> Result<(), NameError> {
