@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use nuncio_model::{Code, Secret};
+use nuncio_model::{Code, ProjectName, Secret};
 use nuncio_store::{AnswerClaim, AnswerKey, Attempt};
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
@@ -57,11 +57,14 @@ pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: N
 
 async fn once(app: Arc<App>, request: Request, next: Next) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
+    // A project that was made through another node a moment ago is known here, too.
+    app.directory.refresh().await?;
     let admin = Admin::from_request_parts(&mut parts, &app).await?;
     let name = key_of(&parts.headers)?.to_owned();
     let whole = Request::from_parts(parts.clone(), body);
     let Payload(bytes) = Payload::from_request(whole, &()).await?;
-    let place = [parts.method.as_str(), parts.uri.path(), &name];
+    let place = format!("{} {}", parts.uri.path(), standing(&app, &admin, parts.uri.path()));
+    let place = [parts.method.as_str(), &place, &name];
     let key = AnswerKey::new(admin.key.id, admin.text(), place, &bytes);
     match app.store.begin_answer(&key).await? {
         Attempt::First(claim) => {
@@ -81,6 +84,15 @@ async fn once(app: Arc<App>, request: Request, next: Next) -> Result<Response, A
         .with_status(StatusCode::UNPROCESSABLE_ENTITY)),
         Attempt::Answered(answer) => replay(&answer),
     }
+}
+
+/// What a request is judged by. Whoever may do less than before, or names a project that is another by now, does not get
+/// the answer of then: the request is judged anew.
+fn standing(app: &App, admin: &Admin, path: &str) -> String {
+    let name = path.split('/').skip_while(|part| *part != "projects").nth(1).unwrap_or_default();
+    let name = name.split(':').next().and_then(|name| ProjectName::parse(name).ok());
+    let project = name.and_then(|name| app.directory.snapshot().project(&name).map(|project| project.id));
+    format!("{} {:?} {project:?}", admin.key.role.as_str(), admin.key.projects)
 }
 
 /// The key, as the client wrote it: quotes, which the draft asks for, are a part of it.

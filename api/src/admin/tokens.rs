@@ -109,10 +109,10 @@ impl NewTokenRequest {
     fn check(&self) -> Result<Rights, ApiError> {
         let mut error = ApiError::invalid("the token cannot be like this");
         if !token::is_id(&self.subject) {
-            error = error.field("subject", "must have 1 to 256 bytes");
+            error = error.field("subject", "must have 1 to 256 bytes and no control characters");
         }
         if !self.jti.as_deref().is_none_or(token::is_id) {
-            error = error.field("jti", "must have 1 to 256 bytes");
+            error = error.field("jti", "must have 1 to 256 bytes and no control characters");
         }
         if !self.expires_in_seconds.is_none_or(|seconds| (1..=MAX_SECONDS).contains(&seconds)) {
             error = error.field("expiresInSeconds", "must be 1 to 86400");

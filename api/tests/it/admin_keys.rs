@@ -97,6 +97,10 @@ async fn the_last_owner_stays() {
     node.admin_key(json!({"name": "a", "role": "admin"})).await;
     node.admin_key(json!({"name": "b", "role": "owner", "projects": ["shop"]})).await;
     let soon = (node.app.clock.now() + TimeDelta::seconds(60)).to_rfc3339();
+    // An end that was still to come once was no end: nobody was left after it.
+    refused(&json!({"expiresAt": soon})).await;
+    let rotation = json!({"overlapSeconds": 0, "expiresAt": soon});
+    node.post(&format!("{own}:rotate"), &node.admin, &rotation).await.expect_problem(409, "CONFLICT");
     let (third, _) = node.admin_key(json!({"name": "c", "role": "owner", "expiresAt": soon})).await;
     node.app.clock.advance(Duration::from_secs(60));
     for changes in [json!({"role": "admin"}), json!({"projects": ["shop"]})] {

@@ -163,3 +163,21 @@ async fn one_admin_key_keeps_so_many_answers_and_a_lost_request_is_taken_over() 
         .expect("aged");
     assert_ne!(ask(&node, &node.admin, KEYS, ("k", &body)).await.expect(201)["id"], first["id"]);
 }
+
+/// Whoever had been made a viewer was once given the secret of a key again that an admin had made.
+#[tokio::test]
+async fn who_may_do_less_is_not_answered_as_before() {
+    let node = Node::start().await;
+    node.tenant("shop").await;
+    let made = json!({"name": "deploy", "role": "admin"});
+    let made = node.post("/admin/v1/admin-keys", &node.admin, &made).await.expect(201);
+    let (admin, id) = (made["secret"].as_str().expect("a key"), made["id"].as_str().expect("an id"));
+    let (key, body) = ("once", json!({"label": "web"}));
+    ask(&node, admin, KEYS, (key, &body)).await.expect(201);
+    node.change(&format!("/admin/v1/admin-keys/{id}"), "*", &json!({"role": "viewer"})).await.expect(200);
+    ask(&node, admin, KEYS, (key, &body)).await.expect_problem(403, "FORBIDDEN");
+    node.change(&format!("/admin/v1/admin-keys/{id}"), "*", &json!({"role": "admin"})).await.expect(200);
+    assert_eq!(ask(&node, admin, KEYS, (key, &body)).await.header("idempotency-replayed"), "true");
+    node.send(Method::DELETE, "/admin/v1/projects/shop", &node.admin, &json!({})).await.expect(204);
+    ask(&node, admin, KEYS, (key, &body)).await.expect_problem(404, "NOT_FOUND");
+}

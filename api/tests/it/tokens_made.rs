@@ -102,6 +102,10 @@ async fn what_cannot_be_made_is_refused_with_what_to_mend() {
     let fields: Vec<_> =
         problem["errors"].as_array().expect("a list").iter().map(|e| e["field"].clone()).collect();
     assert_eq!(fields, ["subject", "jti", "expiresInSeconds", "rights.publish[0]"], "{problem}");
+    // A token of such a subject once was good, and could not be revoked.
+    let wrong = json!({"subject": "a\u{0}b", "jti": "j\n", "rights": {}});
+    let problem = node.post(TOKENS, &node.admin, &wrong).await.expect_problem(400, "INVALID_REQUEST");
+    assert_eq!(problem["errors"].as_array().map(Vec::len), Some(2), "{problem}");
     let long = json!({"subject": "ada", "rights": {"subscribe": vec!["x".repeat(60); 200]}});
     node.post(TOKENS, &node.admin, &long).await.expect_problem(400, "INVALID_REQUEST");
     let signer = Signer::ed();

@@ -306,8 +306,10 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<AdminKey> {
         let mut change = self.change().await?;
-        if !new.is_owner_of_all() {
-            spare_the_last_owner(&mut change, id, now).await?;
+        match new.expires_at {
+            _ if !new.is_owner_of_all() => spare_the_last_owner(&mut change, id, now, now).await?,
+            Some(end) => spare_the_last_owner(&mut change, id, now, end).await?,
+            None => {}
         }
         let row: Option<RawAdminKey> = sqlx::query_as(UPDATE_ADMIN_KEY)
             .bind(id)
@@ -336,6 +338,12 @@ impl Store {
         let old: AdminKey = old.ok_or(Error::NotFound("the admin key"))?.try_into()?;
         rotation.check(old.revoked_at, old.expires_at)?;
         let new = NewAdminKey { expires_at: rotation.end_of_new(old.expires_at), ..old.settings() };
+        if let Some(end) = new.expires_at.filter(|end| old.expires_at.is_none_or(|before| *end < before))
+            && new.is_owner_of_all()
+            && !others_are_usable(&mut change, id, end).await?
+        {
+            return Err(LAST_OWNER);
+        }
         let made = insert(&mut change, &new, Some(id)).await?;
         sqlx::query(UPDATE_ADMIN_KEY)
             .bind(id)
@@ -356,7 +364,7 @@ impl Store {
     /// `NotFound`; `Refused` where nobody could manage admin keys any more after it.
     pub async fn revoke_admin_key(&self, id: i64, now: DateTime<Utc>) -> Result<AdminKey> {
         let mut change = self.change().await?;
-        spare_the_last_owner(&mut change, id, now).await?;
+        spare_the_last_owner(&mut change, id, now, now).await?;
         let revoked = revoke(&mut change, id).await?;
         change.commit().await?;
         Ok(revoked)
@@ -439,17 +447,26 @@ fn is_still_good(known: &RawAdminKey, text: &str) -> Result<()> {
     }
 }
 
-/// Refuses where no usable owner for all projects would be left without this key; where it is none itself, nothing is
-/// lost with it. Holds off others who change admin keys, until the transaction ends.
-async fn spare_the_last_owner(change: &mut PgConnection, id: i64, now: DateTime<Utc>) -> Result<()> {
+/// Refuses where no usable owner for all projects would be left when this key is none any more; where it is none itself, or
+/// ends sooner anyway, nothing is lost with it. Holds off others who change admin keys, until the transaction ends.
+async fn spare_the_last_owner(
+    change: &mut PgConnection,
+    id: i64,
+    now: DateTime<Utc>,
+    end: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query(ONE_AT_A_TIME).execute(&mut *change).await?;
     let row: Option<RawAdminKey> =
         sqlx::query_as(ONE_ADMIN_KEY).bind(id).fetch_optional(&mut *change).await?;
     let key: AdminKey = row.ok_or(Error::NotFound("the admin key"))?.try_into()?;
-    let is_usable = key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now);
+    let is_usable = key.revoked_at.is_none() && key.expires_at.is_none_or(|ends| ends > now && ends > end);
     if !(is_usable && key.settings().is_owner_of_all()) {
         return Ok(());
     }
-    let others: bool = sqlx::query_scalar(OTHER_OWNERS).bind(id).bind(now).fetch_one(change).await?;
-    if others { Ok(()) } else { Err(LAST_OWNER) }
+    if others_are_usable(change, id, end).await? { Ok(()) } else { Err(LAST_OWNER) }
+}
+
+/// Whether there are other owners for all projects who are usable then.
+async fn others_are_usable(change: &mut PgConnection, id: i64, then: DateTime<Utc>) -> Result<bool> {
+    Ok(sqlx::query_scalar(OTHER_OWNERS).bind(id).bind(then).fetch_one(change).await?)
 }

@@ -65,9 +65,9 @@ pub(super) fn is_audience(project: &Project, audience: &str) -> bool {
     by_name || project.audience.as_deref() == Some(audience)
 }
 
-/// Whether this may be a token's `sub` or `jti`.
+/// Whether this may be a token's `sub` or `jti`: one that PostgreSQL could not hold, a NUL within, could not be revoked.
 pub(crate) fn is_id(text: &str) -> bool {
-    (1..=MAX_ID_BYTES).contains(&text.len())
+    (1..=MAX_ID_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 fn check_audience(aud: Option<&Value>, project: &Project) -> Result<(), Problem> {
@@ -95,7 +95,7 @@ fn subject(sub: Option<&Value>) -> Result<String, Problem> {
     match sub {
         None => Err(missing("needs a `sub` of 1 to 256 bytes")),
         Some(Value::String(sub)) if is_id(sub) => Ok(sub.clone()),
-        Some(_) => Err(invalid("needs a `sub` that is a text of 1 to 256 bytes")),
+        Some(_) => Err(invalid("needs a `sub` that is a text of 1 to 256 bytes without control characters")),
     }
 }
 
@@ -133,7 +133,7 @@ fn token_id(jti: Option<&Value>) -> Result<Option<String>, Problem> {
     match jti {
         None => Ok(None),
         Some(Value::String(jti)) if is_id(jti) => Ok(Some(jti.clone())),
-        Some(_) => Err(invalid("has a `jti` that is no text of 1 to 256 bytes")),
+        Some(_) => Err(invalid("has a `jti` that is no text of 1 to 256 bytes without control characters")),
     }
 }
 
