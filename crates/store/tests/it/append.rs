@@ -76,10 +76,7 @@ async fn outside_the_window_an_id_is_new_again() {
     };
     assert_eq!(again().await.expect("stored").outcomes, [stored(1, 1)]);
     assert_eq!(again().await.expect("known").outcomes, [duplicate(1, 1)]);
-    kit.database
-        .run("update dedupe set stored_at = stored_at - interval '61 seconds'")
-        .await
-        .expect("time passes");
+    kit.age("dedupe", 61, "true").await;
     assert_eq!(again().await.expect("stored").outcomes, [stored(2, 2)]);
     assert_eq!(again().await.expect("known").outcomes, [duplicate(2, 2)], "of the two, the later one counts");
 }

@@ -50,10 +50,7 @@ async fn a_sweep_removes_what_a_purge_left_behind() {
 async fn what_was_stored_before_a_time_goes() {
     let kit = kit().await;
     kit.fill("a", 4).await;
-    kit.database
-        .run("update events set stored_at = stored_at - interval '60 seconds' where position <= 3")
-        .await
-        .expect("the database answers");
+    kit.age("events", 60, "position <= 3").await;
     let before = PurgeThrough::Time(nuncio_model::Clock::system().now() - chrono::TimeDelta::seconds(30));
     let purged = kit.store.purge_channel(kit.project, &channel("a"), before).await.expect("purged");
     assert_eq!((purged.events, purged.through), (3, 3));

@@ -73,6 +73,20 @@ impl Kit {
         self.store.append(self.project, entries.collect()).await.expect("the database is there")
     }
 
+    /// Makes rows of a table that is partitioned by time older. The partitions there are begin near now, so that there
+    /// is one more for what lies before them.
+    pub(crate) async fn age(&self, table: &str, seconds: i64, rows: &str) {
+        let families: &[&str] = match table {
+            "events" => &["events_days", "events_weeks", "events_months"],
+            table => &[table],
+        };
+        let past = |family| format!("create table if not exists past_of_{family} partition of {family} default;");
+        let past: String = families.iter().map(past).collect();
+        let older =
+            format!("update {table} set stored_at = stored_at - interval '{seconds} seconds' where {rows}");
+        self.database.run(&format!("{past} {older}")).await.expect("they are older now");
+    }
+
     /// Appends `count` events of one channel, with the ids 1, 2, 3 …
     pub(crate) async fn fill(&self, channel: &str, count: usize) {
         for ids in (1..=count).collect::<Vec<_>>().chunks(500) {

@@ -15,10 +15,7 @@ async fn keep(kit: &Kit, namespace: &str, settings: NamespaceSettings) {
 
 /// Makes the events of a channel older; retention goes by the order of times, so all before them must be as old.
 async fn age(kit: &Kit, up_to: i64, seconds: i64) {
-    let statement = format!(
-        "update events set stored_at = stored_at - interval '{seconds} seconds' where position <= {up_to}"
-    );
-    kit.database.run(&statement).await.expect("the database answers");
+    kit.age("events", seconds, &format!("position <= {up_to}")).await;
 }
 
 #[tokio::test]
