@@ -61,25 +61,26 @@ pub(super) async fn read(app: &App, token: &str) -> Result<Identity, ApiError> {
 /// Whether `aud` names more than one project: such a token is refused, as each of them could do with it what the other
 /// meant.
 pub(crate) fn names_several(snapshot: &Snapshot, raw: &Raw) -> bool {
-    let audiences = claims::audiences(raw.claims.get("aud")).unwrap_or_default();
-    let named =
-        snapshot.projects().filter(|project| audiences.iter().any(|one| claims::is_audience(project, one)));
-    named.take(2).count() > 1
+    claims::audiences(raw.claims.get("aud")).is_ok_and(|audiences| named(snapshot, &audiences).len() > 1)
 }
 
 /// The one project that `aud` names; the signature is then checked with the keys of that project alone.
 fn project_of<'a>(snapshot: &'a Snapshot, raw: &Raw) -> Result<&'a Project, ApiError> {
     let audiences = claims::audiences(raw.claims.get("aud")).map_err(|problem| refused(&problem))?;
-    let mut named = snapshot
-        .projects()
-        .filter(|project| audiences.iter().any(|audience| claims::is_audience(project, audience)));
-    match (named.next(), named.next()) {
-        (Some(project), None) => Ok(project),
-        (Some(_), Some(_)) => {
-            Err(ApiError::unauthenticated("the token has an `aud` that names more than one project"))
-        }
-        (None, _) => Err(unverified()),
+    match named(snapshot, &audiences).as_slice() {
+        [project] => Ok(project),
+        [] => Err(unverified()),
+        _ => Err(ApiError::unauthenticated("the token has an `aud` that names more than one project")),
     }
+}
+
+/// The projects of these audiences, each once.
+fn named<'a>(snapshot: &'a Snapshot, audiences: &[&str]) -> Vec<&'a Project> {
+    let found = audiences.iter().filter_map(|audience| snapshot.project_by_audience(audience));
+    let mut named: Vec<&Project> = found.map(AsRef::as_ref).collect();
+    named.sort_unstable_by_key(|project| project.id.0);
+    named.dedup_by_key(|project| project.id);
+    named
 }
 
 fn refused(problem: &Problem) -> ApiError {

@@ -132,11 +132,6 @@ impl Spent {
         let moved = tat.plus(self.sum);
         self.floor.map_or(moved, |floor| floor.max(moved))
     }
-
-    /// Whether nothing was spent.
-    pub fn is_nothing(&self) -> bool {
-        self.floor.is_none()
-    }
 }
 
 #[cfg(test)]
