@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use nuncio_model::revocation::Ended;
 use nuncio_model::rights::{Proof, TokenProof};
-use nuncio_model::{Action, Identity, Pattern};
+use nuncio_model::{Action, Clock, Identity, Pattern};
 use nuncio_store::{Edition, Snapshot};
 
 use super::Jwks;
@@ -109,8 +109,9 @@ impl Standing {
     ///
     /// # Errors
     /// With the reason, once it has.
-    pub fn check_end(&self, now: DateTime<Utc>) -> Result<(), Over> {
-        let over = self.identity.expires_at.is_some_and(|end| end <= now);
+    pub fn check_end(&self, clock: &Clock) -> Result<(), Over> {
+        // Most keys have no end, and those who deliver ask in every turn: they need not look at the clock.
+        let over = self.identity.expires_at.is_some_and(|end| end <= clock.now());
         if !over {
             return Ok(());
         }
@@ -128,8 +129,7 @@ impl Standing {
     /// # Errors
     /// With the reason, where they are worth nothing.
     pub fn look(&mut self, app: &App) -> Result<bool, Over> {
-        let now = app.clock.now();
-        self.check_end(now)?;
+        self.check_end(&app.clock)?;
         let snapshot = app.directory.snapshot();
         check_key(&snapshot, &app.jwks, &self.identity)?;
         let edition = snapshot.edition(self.identity.project).ok_or(Over::ProjectDeleted)?;
@@ -137,9 +137,9 @@ impl Standing {
             return Ok(false);
         }
         self.edition = Some(edition);
-        let Some(changed) = judge(&snapshot, &self.identity, now)? else { return Ok(false) };
+        let Some(changed) = judge(&snapshot, &self.identity, app.clock.now())? else { return Ok(false) };
         self.identity = Arc::new(changed);
-        self.check_end(now)?;
+        self.check_end(&app.clock)?;
         Ok(true)
     }
 }

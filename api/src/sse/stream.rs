@@ -172,7 +172,7 @@ impl Stream {
     /// Takes the events that are there.
     fn take(&mut self) {
         // The bell may ring a little late for this, and no event may go out by then.
-        if let Err(over) = self.standing.check_end(self.app.clock.now()) {
+        if let Err(over) = self.standing.check_end(&self.app.clock) {
             return self.go_away(over.name());
         }
         let Some(member) = &mut self.member else { return };

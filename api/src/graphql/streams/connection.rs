@@ -297,7 +297,7 @@ impl Connection {
     /// Takes what the operations have, to be written at once.
     fn gather(&mut self, context: &mut Context<'_>) {
         // The bell may ring a little late for this, and nothing may go out by then.
-        if self.standing.check_end(self.endpoint.app.clock.now()).is_err() {
+        if self.standing.check_end(&self.endpoint.app.clock).is_err() {
             return self.leave();
         }
         let mut batch = Batch(Vec::new());
