@@ -1,5 +1,6 @@
 //! One connection, from the first byte to the last.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -9,7 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -24,7 +26,7 @@ use tower::ServiceExt;
 use super::guard::SocketGuard;
 use super::head::HeadWatch;
 use super::last_word;
-use super::progress::Progress;
+use super::progress::{Progress, Unread};
 use super::seats::Seat;
 use crate::app::ApiSettings;
 use crate::live::Handover;
@@ -79,14 +81,22 @@ impl Connection {
         let guard = SocketGuard::new(socket, patience, seat, handover.clone(), heads.clone());
         let offered = handover.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(|body| Body::new(Progress::of(body, patience.request)));
+            let unread = Unread::default();
+            let body = |body| Body::new(Progress::of(body, patience.request, unread.clone()));
+            let mut request = request.map(body);
             if let Some(ambiguous) = heads.taken() {
                 request.extensions_mut().insert(ambiguous);
             }
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(offered.clone());
             let (answer, heads) = (router.clone().oneshot(request), heads.clone());
-            async move { answer.await.map(|answer| answer.map(|body| Answering { body, heads })) }
+            async move {
+                let mut answer = answer.await?;
+                if unread.is_true() {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer.map(|body| Answering { body, heads }))
+            }
         });
         let mut connection = http1::Builder::new()
             // The guard has clocks of its own, as this one would count idle time and the head's together.

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,11 +30,32 @@ pub(super) struct Progress {
     count: u64,
     /// Runs while nothing comes.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Whether its end has come; of chunks the library does not tell before.
+    ended: bool,
+    unread: Unread,
+}
+
+/// Whether a body was let go of before its end. The library then closes the connection, which the answer must say
+/// (RFC 9112, section 9.6): a client that keeps connections would send its next request into it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unread(Arc<AtomicBool>);
+
+impl Unread {
+    pub(super) fn is_true(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        let is_whole = self.ended || self.body.is_end_stream();
+        self.unread.0.store(!is_whole, Ordering::Release);
+    }
 }
 
 impl Progress {
-    pub(super) fn of(body: Incoming, patience: Duration) -> Self {
-        Self { body, patience, asked: None, count: 0, waiting: None }
+    pub(super) fn of(body: Incoming, patience: Duration, unread: Unread) -> Self {
+        Self { body, patience, asked: None, count: 0, waiting: None, ended: false, unread }
     }
 
     /// Ready once it is too late for what has come so far.
@@ -61,7 +84,8 @@ impl Body for Progress {
             Poll::Ready(Some(Ok(frame))) => {
                 self.count += frame.data_ref().map_or(0, |data| data.len() as u64)
             }
-            Poll::Ready(_) => {}
+            Poll::Ready(None) => self.ended = true,
+            Poll::Ready(Some(Err(_))) => {}
         }
         polled.map_err(Into::into)
     }

@@ -2,8 +2,11 @@
 
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::node::{Answer, Node};
+use crate::node::{Answer, Node, SOON};
 
 fn snapshot(answer: Answer) -> Value {
     let mut problem = answer.json();
@@ -47,4 +50,40 @@ async fn while_the_database_is_away_clients_are_told_to_come_back() {
     let problem = answer.expect_problem(503, "UNAVAILABLE").to_string();
     assert!(!problem.contains("sqlx") && !problem.contains("pool"), "{problem}");
     node.get("/v1/channels/a/events", &tenant.key).await.expect_problem(503, "UNAVAILABLE");
+}
+
+/// Sends the head of a request to publish, and its body if the node goes on; all that it answers, to the end if it closes.
+async fn exchange(node: &Node, credentials: &str, framing: &str, body: &str) -> String {
+    let mut socket = TcpStream::connect(&node.address).await.expect("a connection");
+    let head = format!(
+        "POST /v1/channels/a/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {credentials}\r\n{framing}\r\n\r\n"
+    );
+    socket.write_all(format!("{head}{body}").as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 4_096];
+    let read = timeout(SOON, socket.read(&mut answer)).await.expect("in time").expect("an answer");
+    answer.truncate(read);
+    let mut rest = Vec::new();
+    if body.is_empty() {
+        timeout(SOON, socket.read_to_end(&mut rest)).await.expect("the node closes").expect("orderly");
+    }
+    String::from_utf8([answer, rest].concat()).expect("a text").to_lowercase()
+}
+
+/// A refusal that came before the body was read closed the connection without a word, and the next request of a client
+/// that keeps its connections was lost in it.
+#[tokio::test]
+async fn an_answer_after_which_the_connection_closes_says_so() {
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    for framing in ["content-length: 11", "transfer-encoding: chunked"] {
+        let refused = exchange(&node, "nonsense", framing, "").await;
+        assert!(refused.starts_with("http/1.1 401") && refused.contains("connection: close"), "{refused}");
+    }
+    for (framing, body) in [
+        ("content-length: 10", "{\"data\":1}"),
+        ("transfer-encoding: chunked", "a\r\n{\"data\":1}\r\n0\r\n\r\n"),
+    ] {
+        let stored = exchange(&node, &tenant.key, framing, body).await;
+        assert!(stored.starts_with("http/1.1 201") && !stored.contains("connection: close"), "{stored}");
+    }
 }
