@@ -103,6 +103,7 @@ async fn a_short_silence_of_the_database_pauses_nothing() {
     node.until_listeners("a", 1).await;
     let stored = node.append("a", &["1".to_owned()]).await;
     proxy.stall();
+    // That long is the silence that this is about.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert!(!node.app.is_paused());
     node.bus.send(Wake::of(stored).expect("there are events"));

@@ -34,8 +34,9 @@ async fn answered(client: &mut Client, id: &str) -> Value {
 #[tokio::test]
 async fn a_connection_goes_on_with_the_rights_and_to_the_end_of_the_new_token() {
     let node = Node::start().await;
-    let mut client = Client::ready(&node.address, &reading(&node, &["a", "b"], 2)).await;
-    let mut stale = Client::ready(&node.address, &reading(&node, &["a"], 2)).await;
+    let first = reading(&node, &["a", "b"], 2);
+    let mut client = Client::ready(&node.address, &first).await;
+    let mut stale = Client::ready(&node.address, &first).await;
     client.subscribe("1", &events("a")).await;
     client.subscribe("2", &events("b")).await;
     stale.subscribe("1", &events("a")).await;
@@ -46,10 +47,10 @@ async fn a_connection_goes_on_with_the_rights_and_to_the_end_of_the_new_token() 
     assert_eq!(answered(&mut client, "r").await, json!({"refreshToken": true}));
     client.subscribe("3", &events("c")).await;
     node.until_listeners("c", 1).await;
-    // Whoever did not is closed at the end of the first token.
+    // Whoever did not is closed at the end of the first token. It connected last: the end of the other's has come by then.
     let (code, text) = stale.close().await;
     assert!(code == 4403 && text.starts_with("TOKEN_EXPIRED"), "{text}");
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    client.settle().await;
     node.publish("b", &["1".to_owned()]).await;
     assert_eq!(client.event().await.0, "2");
     client.subscribe("r", &refresh(&reading(&node, &["c"], 3))).await;
@@ -105,10 +106,12 @@ async fn a_page_whose_origin_was_taken_away_gets_no_further() {
 async fn the_legacy_subprotocol_has_it_too_and_plain_http_says_what_to_do() {
     let node = Node::start().await;
     let mut client = node.connect_with("graphql-ws", &[]).await;
-    let init = json!({"type": "connection_init", "payload": {"token": reading(&node, &["a"], 2)}});
+    let first = reading(&node, &["a"], 2);
+    let init = json!({"type": "connection_init", "payload": {"token": first}});
     client.send(init.to_string()).await;
     assert_eq!(client.message().await["type"], "connection_ack");
     assert_eq!(client.message().await["type"], "ka");
+    let mut stale = Client::ready(&node.address, &first).await;
     let start =
         |id: &str, query: String| json!({"id": id, "type": "start", "payload": {"query": query}}).to_string();
     client.send(start("1", events("a"))).await;
@@ -117,7 +120,7 @@ async fn the_legacy_subprotocol_has_it_too_and_plain_http_says_what_to_do() {
     let data = json!({"id": "r", "type": "data", "payload": {"data": {"refreshToken": true}}});
     assert_eq!(client.message().await, data);
     assert_eq!(client.message().await, json!({"id": "r", "type": "complete"}));
-    tokio::time::sleep(Duration::from_millis(2_300)).await;
+    assert_eq!(stale.close_code().await, 4403, "the end of the first token has come");
     node.publish("a", &["1".to_owned()]).await;
     assert_eq!(client.message().await["id"], "1");
     let answer = node.execute(&refresh(&reading(&node, &["a"], 60))).await;
@@ -133,6 +136,7 @@ async fn a_stream_of_many_operations_goes_on_with_a_new_token() {
     let (old, new) = (reading(&node, &["a", "b"], 6), reading(&node, &["b", "c"], 3_600));
     let client = streams_kit::Client::reserve(&node, &old).await;
     let mut stream = client.open().await;
+    let mut stale = streams_kit::Client::reserve(&node, &old).await.open().await;
     client.start("1", &numbers_of("a")).await;
     client.start("2", &numbers_of("b")).await;
     node.until_listeners("a", 1).await;
@@ -154,7 +158,7 @@ async fn a_stream_of_many_operations_goes_on_with_a_new_token() {
         "the old token is not the stream's any more"
     );
     node.until_listeners("c", 1).await;
-    tokio::time::sleep(Duration::from_millis(6_500)).await;
+    assert_eq!(stale.next().await, None, "a stream of the old token ends with it");
     node.publish("b", &["1".to_owned()]).await;
     assert_eq!(stream.numbers_by_id(1).await, [("2".to_owned(), 1)]);
 }
