@@ -50,10 +50,12 @@ impl Filter {
     /// # Errors
     /// `INVALID_FILTER`, with the line and column (from 1) of what is wrong.
     pub fn compile(text: &str) -> Result<Self, ApiError> {
-        Self::parse(text).map_err(|message| {
-            ApiError::new(Code::InvalidFilter, format!("the filter is not good: {message}"))
-                .field("filter", message)
-        })
+        Self::parse(text).map_err(Self::refused)
+    }
+
+    fn refused(message: String) -> ApiError {
+        ApiError::new(Code::InvalidFilter, format!("the filter is not good: {message}"))
+            .field("filter", message)
     }
 
     /// The same, for whoever gathers all that is wrong with a request.

@@ -57,14 +57,15 @@ pub async fn of_channel(
     let (mut parts, _) = request.into_parts();
     if sse::is_wanted(&parts.headers) {
         let StreamCaller(identity) = StreamCaller::from_request_parts(&mut parts, &app).await?;
-        let (pattern, reading) = (Pattern::parse(&channel)?, Reading::parse(parts.uri.query())?);
+        let (pattern, reading) =
+            (Pattern::parse(&channel)?, Reading::parse(parts.uri.query(), &app.filters)?);
         return sse::open(&app, &identity, &parts, reading, vec![pattern]);
     }
     let Caller(identity) = Caller::from_request_parts(&mut parts, &app).await?;
     Visitor::of(&parts.extensions).request(&app, &identity)?;
     let pattern = Pattern::parse(&channel)?;
     auth::require_pattern(&identity, Action::Subscribe, &pattern)?;
-    let mut reading = Reading::parse(parts.uri.query())?;
+    let mut reading = Reading::parse(parts.uri.query(), &app.filters)?;
     let filter = reading.filter.take();
     let wanted = Wanted::parse(reading)?;
     let tally = app.meter.of(identity.project);
@@ -79,12 +80,13 @@ pub async fn of_channel(
 /// # Errors
 /// As those of pages.
 pub(crate) async fn look_into(
-    store: &Store,
+    app: &App,
     project: ProjectId,
     channel: &Channel,
     query: Option<&str>,
 ) -> Result<Response, ApiError> {
-    let mut reading = Reading::parse(query)?;
+    let store = &app.store;
+    let mut reading = Reading::parse(query, &app.filters)?;
     if reading.wait.is_some() {
         return Err(
             ApiError::invalid("the query is not good").field("wait", "does not go with the admin API")
@@ -286,9 +288,10 @@ async fn poll(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::Filters;
 
     fn wanted(query: &str) -> Result<Wanted, ApiError> {
-        Wanted::parse(Reading::parse(Some(query))?)
+        Wanted::parse(Reading::parse(Some(query), &Filters::default())?)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! [`app`] puts a node together, [`router()`] says what is where, [`serve`] runs it.
 
+mod accept;
 pub mod address;
 pub mod admin;
 pub mod app;

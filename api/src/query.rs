@@ -9,7 +9,7 @@ use nuncio_model::limits::MAX_PAGE;
 use nuncio_model::{Code, Pattern};
 
 use crate::error::ApiError;
-use crate::filter::Filter;
+use crate::filter::{Filter, Filters};
 
 /// The most channels and patterns one stream may name.
 const MAX_CHANNELS: usize = 100;
@@ -45,15 +45,15 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Reads a query; everything that is wrong is told at once.
+    /// Reads a query, with the filters that were compiled before; everything that is wrong is told at once.
     ///
     /// # Errors
     /// `INVALID_REQUEST` with an entry per parameter; `INVALID_FILTER` where the filter is among them.
-    pub(crate) fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+    pub(crate) fn parse(query: Option<&str>, filters: &Filters) -> Result<Self, ApiError> {
         let mut reading = Self::default();
         let mut error = ApiError::invalid("the query is not good");
         for (name, value) in pairs(query.unwrap_or_default()) {
-            if let Err(message) = reading.set(&name, &value) {
+            if let Err(message) = reading.set(&name, &value, filters) {
                 error = error.field(name, message);
             }
         }
@@ -78,7 +78,7 @@ impl Reading {
         given.fold(error, |error, (name, _)| error.field(name, "does not go with a stream")).if_any_field()
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+    fn set(&mut self, name: &str, value: &str, filters: &Filters) -> Result<(), String> {
         match name {
             "channel" => self.channels.push(value.to_owned()),
             "after" => once(&mut self.after, value.to_owned())?,
@@ -89,7 +89,7 @@ impl Reading {
             "wait" => once(&mut self.wait, number(value, 0..=MAX_WAIT_SECONDS)?)?,
             "events" if value == "typed" => self.typed = true,
             "events" => return Err("may only be: typed".to_owned()),
-            "filter" if !value.is_empty() => once(&mut self.filter, Filter::parse(value)?)?,
+            "filter" if !value.is_empty() => once(&mut self.filter, filters.parse(value)?)?,
             _ => {}
         }
         Ok(())
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_query_is_read_whole() {
         let query = "channel=a&channel=orders.%23&after=x&last=5&events=typed&filter=+type%3D%3D'a'+&_=1";
-        let reading = Reading::parse(Some(query)).expect("good");
+        let reading = Reading::parse(Some(query), &Filters::default()).expect("good");
         assert_eq!(reading.patterns().expect("good patterns").len(), 2);
         let (after, last) = (Some("x".to_owned()), Some(5));
         let channels = vec!["a".to_owned(), "orders.#".to_owned()];
@@ -152,13 +152,15 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_told_at_once() {
         let error =
-            Reading::parse(Some("first=0&last=-1&since=now&wait=1e9&after=a&after=b")).expect_err("all bad");
+            Reading::parse(Some("first=0&last=-1&since=now&wait=1e9&after=a&after=b"), &Filters::default())
+                .expect_err("all bad");
         let fields: Vec<_> = error.fields.iter().map(|field| field.field.as_str()).collect();
         assert_eq!(fields, ["first", "last", "since", "wait", "after"]);
-        let error = Reading::parse(Some("first=0&filter=type+%3D%3D")).expect_err("no CEL");
+        let error =
+            Reading::parse(Some("first=0&filter=type+%3D%3D"), &Filters::default()).expect_err("no CEL");
         assert_eq!((error.code, error.fields.len()), (Code::InvalidFilter, 2));
         assert!(error.fields[1].message.starts_with("line 1, column 8: "), "{}", error.fields[1].message);
-        assert!(Reading::parse(Some("filter=true&filter=true")).is_err());
+        assert!(Reading::parse(Some("filter=true&filter=true"), &Filters::default()).is_err());
     }
 
     #[test]

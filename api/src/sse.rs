@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use nuncio_model::{Action, Identity, Pattern};
 use tokio_util::task::TaskTracker;
 
+use crate::accept::Accept;
 use crate::app::App;
 use crate::auth::{self, StreamCaller};
 use crate::connections::Client;
@@ -62,7 +63,7 @@ pub async fn of_channels(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
-    let reading = Reading::parse(parts.uri.query())?;
+    let reading = Reading::parse(parts.uri.query(), &app.filters)?;
     let patterns = reading.patterns()?;
     open(&app, &identity, &parts, reading, patterns)
 }
@@ -122,8 +123,5 @@ fn start(headers: &HeaderMap, reading: Reading) -> Result<Start, ApiError> {
 
 /// Whether the client wants a stream rather than a page.
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted
-        .flat_map(|value| value.split(','))
-        .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENT_STREAM))
+    Accept::of(headers).names(EVENT_STREAM)
 }

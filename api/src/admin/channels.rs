@@ -235,7 +235,7 @@ async fn events(
 ) -> Result<Response, ApiError> {
     let project = super::project(&app, &admin, &project).await?;
     let (channel, _) = find(&app, &project, &channel).await?;
-    history::look_into(&app.store, project.id, &channel, query.as_deref()).await
+    history::look_into(&app, project.id, &channel, query.as_deref()).await
 }
 
 /// What is done to a channel by an action in its path.

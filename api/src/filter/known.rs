@@ -27,11 +27,19 @@ impl Filters {
     /// # Errors
     /// As [`Filter::compile`].
     pub fn get(&self, text: &str) -> Result<Filter, ApiError> {
+        self.parse(text).map_err(Filter::refused)
+    }
+
+    /// The same, for whoever gathers all that is wrong with a request.
+    ///
+    /// # Errors
+    /// As [`Filter::parse`].
+    pub(crate) fn parse(&self, text: &str) -> Result<Filter, String> {
         let text = text.trim();
         if let Some(filter) = self.0.lock().get(text) {
             return Ok(filter.clone());
         }
-        let filter = Filter::compile(text)?;
+        let filter = Filter::parse(text)?;
         metrics::counter!("nuncio_filters_compiled_total").increment(1);
         self.0.lock().put(text.into(), filter.clone());
         Ok(filter)

@@ -6,8 +6,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use nuncio_model::Code;
 
-use super::accept::{Accept, Json};
+use super::accept::Json;
 use super::{error, response};
+use crate::accept::Accept;
 use crate::error::ApiError;
 
 /// What a request is answered with.

@@ -12,13 +12,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use nuncio_model::Identity;
 
-use super::accept::Accept;
 use super::answer::{self, Answer};
 use super::body::Posted;
 use super::completion::Completion;
 use super::fanout::Documents;
 use super::request::{self, Incoming};
 use super::schema::{Request as Asking, Schema};
+use crate::accept::Accept;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::cors::check_origin;

@@ -32,12 +32,11 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 
+use crate::accept::Accept;
 use crate::app::App;
 use crate::auth::{Caller, StreamCaller};
 use crate::error::ApiError;
 use crate::limits::Visitor;
-
-use accept::Accept;
 
 pub use schema::sdl;
 pub use ws::{CloseReason, SocketSettings};

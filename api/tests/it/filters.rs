@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::counts::Counts;
 use crate::graphql_kit;
 use crate::node::{Node, Tenant};
+use crate::sse_kit::Source;
 
 /// Publishes events whose number is in `data.n`; one in a thousand is rare.
 async fn publish(node: &Node, tenant: &Tenant, channel: &str, numbers: std::ops::Range<u32>) {
@@ -122,4 +124,24 @@ async fn graphql_reads_history_through_filters_too() {
         assert_eq!(error["extensions"]["errors"][0]["field"], "filter", "{answer}");
         assert!(error["message"].as_str().is_some_and(|text| text.contains("line 1, column ")), "{answer}");
     }
+}
+
+/// Every stream that came back compiled its filter anew, which may take milliseconds.
+#[tokio::test]
+async fn streams_and_pages_compile_a_filter_once() {
+    let counts = Counts::new();
+    let _counting = counts.begin();
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    publish(&node, &tenant, "orders.eu", 0..3).await;
+    let path = |filter| path("orders.#", &[("filter", filter), ("last", "10")]);
+    for _ in 0..3 {
+        let mut source = Source::open(&node, &path("data.n > 0"), &tenant.key, "").await;
+        source.expect("nuncio.ready").await;
+        assert_eq!(numbers(&node.get(&path(" data.n > 0"), &tenant.key).await.expect(200)), [1, 2]);
+        let query = "{ history(channel: \"orders.#\", last: 10, filter: \"data.n > 0\") { events { id } } }";
+        let page = node.post("/graphql", &tenant.key, &json!({ "query": query })).await.expect(200);
+        assert_eq!(page["data"]["history"]["events"].as_array().map(Vec::len), Some(2), "{page}");
+    }
+    assert_eq!(counts.of("nuncio_filters_compiled_total"), 1);
 }

@@ -27,6 +27,18 @@ async fn the_first_bytes_come_at_once_and_then_events_as_they_are_published() {
     assert_eq!(source.last_id, cursors[2]);
 }
 
+/// RFC 9110, section 12.4.2: a weight of 0 means "not acceptable". It was taken for a wish.
+#[tokio::test]
+async fn whoever_takes_no_stream_gets_a_page() {
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    for accept in ["text/event-stream;q=0, application/json", "application/json", "*/*"] {
+        let request = node.request(Method::GET, ORDERS, &tenant.key).header("accept", accept);
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.headers()["content-type"], "application/json", "{accept}");
+    }
+}
+
 #[tokio::test]
 async fn a_broken_connection_goes_on_where_it_was_with_nothing_missing_and_nothing_twice() {
     let node = Node::start().await;

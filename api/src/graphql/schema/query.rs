@@ -13,7 +13,6 @@ use super::scalars::{Cursor, Time};
 use crate::auth;
 use crate::error::ApiError;
 use crate::feed::Start;
-use crate::filter::Filter;
 use crate::history::{page_back, page_on};
 
 /// How many fields a page of the log counts for: it asks much more of the database than a field does.
@@ -54,7 +53,7 @@ impl Query {
         let (after, before) = (after.map(|cursor| cursor.0), before.map(|cursor| cursor.0));
         let since = since.map(|time| time.0);
         let wanted = Wanted::parse(after, since, before, first, last).map_err(of_api)?;
-        let filter = filter.map(|text| Filter::compile(&text)).transpose().map_err(of_api)?;
+        let filter = filter.map(|text| request.app.filters.get(&text)).transpose().map_err(of_api)?;
         let (store, project) = (&request.app.store, request.project_id());
         let page = match &wanted {
             Wanted::On { start, limit } => {

@@ -7,8 +7,8 @@
 use async_graphql::ServerError;
 use nuncio_model::json::push_string;
 
-use super::super::accept::Accept;
 use super::super::response;
+use crate::accept::Accept;
 use crate::connections::Kind;
 use crate::sse::EVENT_STREAM;
 

@@ -17,12 +17,12 @@ use bytes::Bytes;
 use nuncio_model::Identity;
 use tokio_util::task::TaskTracker;
 
-use super::accept::Accept;
 use super::answer::{self, Answer};
 use super::body::Posted;
 use super::fanout::{Plan, Receipt, plan};
 use super::http::Endpoint;
 use super::request::{self, Incoming};
+use crate::accept::Accept;
 use crate::auth::{Caller, StreamCaller};
 use crate::connections::Client;
 use crate::error::ApiError;

@@ -14,7 +14,6 @@ use nuncio_model::rights::Proof;
 use nuncio_model::{Code, Identity, ids};
 use nuncio_store::{Added, Opened, ReservationKey, ReservationLimits, Ticket};
 
-use super::super::super::accept::Accept;
 use super::super::super::answer::{self, Answer};
 use super::super::super::body::Posted;
 use super::super::super::fanout::{Plan, Receipt, plan};
@@ -24,6 +23,7 @@ use super::super::super::request::{self, Incoming};
 use super::super::connection::{First, Session};
 use super::super::dialect::Dialect;
 use super::{Holding, Single};
+use crate::accept::Accept;
 use crate::address::ClientAddress;
 use crate::app::App;
 use crate::auth::{Caller, StreamCaller};
