@@ -1,6 +1,6 @@
 //! What every node knows by heart: projects, their settings and keys. No request waits for the database to learn them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +94,8 @@ pub struct Snapshot {
     projects: HashMap<ProjectId, Arc<Project>>,
     by_name: HashMap<ProjectName, ProjectId>,
     by_audience: HashMap<String, ProjectId>,
+    /// What stands on the lists of all projects.
+    origins: HashSet<String>,
     api_keys: HashMap<String, ApiKey>,
     admin_keys: HashMap<String, AdminKey>,
     revocations: HashMap<ProjectId, Revocations>,
@@ -122,6 +124,11 @@ impl Snapshot {
             Some(name) => self.project(&ProjectName::parse(name).ok()?),
             None => self.projects.get(self.by_audience.get(audience)?),
         }
+    }
+
+    /// Whether this stands on the list of origins of any project.
+    pub fn any_lists_origin(&self, origin: &str) -> bool {
+        self.origins.contains(origin)
     }
 
     /// The API key that this is the text of, unless it was revoked. Whether it has ended is for the caller's clock.
@@ -323,6 +330,7 @@ async fn read(store: &Store, version: i64, before: &Snapshot) -> Result<Snapshot
         revocations,
         editions,
         by_name: projects.values().map(|project| (project.name.clone(), project.id)).collect(),
+        origins: projects.values().flat_map(|project| project.allowed_origins.iter().cloned()).collect(),
         by_audience: projects.values().filter_map(|p| Some((p.audience.clone()?, p.id))).collect(),
         api_keys: api_keys.into_iter().map(by_prefix).collect(),
         admin_keys: store.live_admin_keys().await?.into_iter().map(|key| (key.prefix.clone(), key)).collect(),
