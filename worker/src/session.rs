@@ -16,6 +16,7 @@ use crate::aside;
 use crate::batch::Batch;
 use crate::commit::{Committer, Gone};
 use crate::pace::{self, Pace};
+use crate::topology;
 
 /// The most messages of a project that are held unacknowledged: two commits' worth, one under way and one to follow.
 const PREFETCH: u16 = 2_000;
@@ -72,31 +73,33 @@ impl Session {
     /// Serves the project until told to stop; then what has been taken is settled first.
     pub(crate) async fn run(&self, stop: &CancellationToken) -> Result<(), Ended> {
         let project = self.settings()?;
+        // Before anything is taken: it could not be settled.
         self.committer.store.ping().await?;
         let link = self.broker.connect(&format!("ingest {}", project.name)).await?;
-        let names = link.declare_project(&project.name).await?;
-        // What came while there was no queue is older than all that is in it now.
-        aside::look(self, &link, &names).await?;
-        if let Some(consumer) = self.start(&link, &names, stop).await? {
-            let next = Batch::new(project);
-            let prefetch = self.prefetch()?;
-            let pace = Pace::default();
-            Flow {
-                session: self,
-                link: &link,
-                names: &names,
-                consumer,
-                prefetch,
-                next,
-                pace,
-                settling: None,
-                busy: false,
-            }
-            .run(stop)
-            .await?;
-        }
+        let served = self.serve(&link, project, stop).await;
+        // Also after a fault: what is in hand has its place before all that another worker may be given.
         link.close().await;
-        Ok(())
+        served
+    }
+
+    async fn serve(&self, link: &Link, project: Arc<Project>, stop: &CancellationToken) -> Result<(), Ended> {
+        let committer = &self.committer;
+        let names = topology::declare(&committer.store, link, committer.project, &project.name).await?;
+        // What came while there was no queue is older than all that is in it now.
+        aside::look(self, link, &names).await?;
+        let Some(consumer) = self.start(link, &names, stop).await? else { return Ok(()) };
+        let flow = Flow {
+            session: self,
+            link,
+            names: &names,
+            consumer,
+            prefetch: self.prefetch()?,
+            next: Batch::new(project),
+            pace: Pace::default(),
+            settling: None,
+            busy: false,
+        };
+        flow.run(stop).await
     }
 
     /// How many messages are held unacknowledged.
@@ -179,7 +182,7 @@ struct Flow<'a> {
 }
 
 impl Flow<'_> {
-    async fn run(&mut self, stop: &CancellationToken) -> Result<(), Ended> {
+    async fn run(mut self, stop: &CancellationToken) -> Result<(), Ended> {
         let (mut look, mut last_sign) = (looks(), Instant::now());
         loop {
             if !stop.is_cancelled() {

@@ -10,9 +10,10 @@ use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties};
 use nuncio_model::{ProjectName, Secret};
+use parking_lot::Mutex;
 
 use crate::guard::{self, Guarded, GuardedRuntime, Socket};
-use crate::topology::{self, Names, short};
+use crate::topology::{Names, short};
 use crate::{Consumer, Error, Publisher};
 
 /// Where the URL names no heartbeat: either side notices a dead peer within 10 seconds.
@@ -55,7 +56,7 @@ async fn open(uri: AMQPUri, properties: ConnectionProperties) -> Result<Link, Er
     let connection =
         Connection::connector(uri, guard::runtime(), reach, properties).await.map_err(&failed)?;
     let channel = connection.create_channel().await.map_err(&failed)?;
-    Ok(Link { connection, channel })
+    Ok(Link { connection, channel, consumers: Mutex::default() })
 }
 
 /// Connects with or without TLS, as the library does by itself, and has what comes in looked through.
@@ -71,6 +72,9 @@ async fn reach(uri: AMQPUri, _: GuardedRuntime) -> lapin::Result<AsyncTcpStream<
 pub struct Link {
     connection: Connection,
     channel: Channel,
+    /// Keeps consumers from being cancelled before the connection is closed, which gives back what they hold: in
+    /// between, the broker would hand out later messages to the next one.
+    consumers: Mutex<Vec<lapin::Consumer>>,
 }
 
 impl Link {
@@ -82,13 +86,18 @@ impl Link {
         self.connection.status().blocked()
     }
 
-    /// Makes what is missing of a project's exchanges and queues, in the safe order.
+    pub(crate) async fn new_channel(&self) -> Result<Channel, Error> {
+        self.connection.create_channel().await.map_err(Error::amqp("open a channel"))
+    }
+
+    /// Makes what is missing of a project's exchanges and queues, in the safe order and alone.
     ///
     /// # Errors
     /// Where the connection is lost, or one of them exists with other arguments.
     pub async fn declare_project(&self, project: &ProjectName) -> Result<Names, Error> {
-        let names = Names::of(project);
-        topology::declare(&self.channel, &names).await?;
+        let claim = self.claim(project).await?;
+        let names = claim.declare().await?;
+        claim.release().await?;
         Ok(names)
     }
 
@@ -107,7 +116,9 @@ impl Link {
     /// # Errors
     /// Where the connection is lost, or there is no such queue.
     pub async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, Error> {
-        Consumer::start(&self.channel, queue, prefetch).await
+        let consumer = Consumer::start(&self.channel, queue, prefetch).await?;
+        self.consumers.lock().push(consumer.handle());
+        Ok(consumer)
     }
 
     /// Acknowledges this message and all that came before it on this connection.
@@ -124,11 +135,11 @@ impl Link {
     /// # Errors
     /// Where the connection is lost.
     pub async fn publisher(&self) -> Result<Publisher, Error> {
-        let channel = self.connection.create_channel().await.map_err(Error::amqp("open a channel"))?;
-        Publisher::start(channel).await
+        Publisher::start(self.new_channel().await?).await
     }
 
-    /// Says goodbye to the broker; without it, the broker would log a lost connection.
+    /// Says goodbye to the broker; without it, the broker would log a lost connection. What was not acknowledged goes
+    /// back to its place before anybody else is given what follows it.
     pub async fn close(self) {
         // Whether the broker hears it makes no difference to what happens next, so that nothing waits long for it.
         let _ = tokio::time::timeout(GOODBYE, self.connection.close(200, "done".into())).await;

@@ -26,6 +26,11 @@ impl Consumer {
         Ok(Self { queue: queue.to_owned(), channel: channel.clone(), stream: stream.map_err(&failed)? })
     }
 
+    /// Another hold on it: while there is one, it is not cancelled by being dropped.
+    pub(crate) fn handle(&self) -> lapin::Consumer {
+        self.stream.clone()
+    }
+
     /// Waits for the next message. Dropping the future loses none.
     ///
     /// # Errors

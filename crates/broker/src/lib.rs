@@ -4,6 +4,7 @@
 //! This is the only crate that knows lapin. Every failure says whether trying again can help ([`Error::is_final`]).
 
 pub mod checkup;
+mod claim;
 mod connection;
 pub mod consume;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod topology;
 pub mod wake;
 
 pub use checkup::Intake;
+pub use claim::Claim;
 pub use connection::{Broker, Link, reconnect_delays};
 pub use consume::Consumer;
 pub use error::Error;

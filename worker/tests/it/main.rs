@@ -1,6 +1,7 @@
 //! The worker between a real RabbitMQ and a real PostgreSQL, also while they are killed.
 
 mod crash_loop;
+mod deleted;
 mod faults;
 mod first_second;
 mod poison;
