@@ -144,11 +144,15 @@ impl Session {
                 return Ok(None);
             }
             let tag = self.committer.settle(batch).await?;
-            if !suspect {
+            if !suspect || stop.is_cancelled() {
                 // Stored, then cancelled, then acknowledged. In any other order there would be a message in hand at
-                // the change of consumers, and RabbitMQ could hand out a later one before it.
+                // the change of consumers, and RabbitMQ could hand out a later one before it; or give it back behind
+                // all others that have come back.
                 single.cancel().await?;
                 link.ack_through(tag).await?;
+                if stop.is_cancelled() {
+                    return Ok(None);
+                }
                 return Ok(Some(link.consume(&names.ingest, self.prefetch()?).await?));
             }
             link.ack_through(tag).await?;
