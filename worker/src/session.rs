@@ -22,6 +22,8 @@ use crate::topology;
 const PREFETCH: u16 = 2_000;
 /// A message that came back this often is taken alone, so that what it may do to its reader harms no other message.
 const SUSPECT_RETURNS: i64 = 2;
+/// For how long a message may be on its way that was handed out before the session was told to stop.
+const LAST_WAIT: Duration = Duration::from_millis(100);
 /// How often a session looks whether its consumer hangs, and whether something waits aside.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A batch of this size says that messages come faster than they are stored. Then the next one is let grow for a moment:
@@ -128,7 +130,11 @@ impl Session {
             let message = tokio::select! {
                 biased;
                 message = single.next() => message?,
-                () = stop.cancelled() => return Ok(None),
+                // One may be on its way already.
+                () = stop.cancelled() => match tokio::time::timeout(LAST_WAIT, single.next()).await {
+                    Ok(message) => message?,
+                    Err(_) => return Ok(None),
+                },
                 _ = look.tick() => {
                     if link.waiting(&names.ingest).await? > 0 {
                         return Err(Ended::Hung);
@@ -274,7 +280,9 @@ impl Flow<'_> {
 
     /// Nothing is in hand: looks whether that is right, and into the queues aside.
     async fn look(&mut self, last_sign: Instant) -> Result<(), Ended> {
-        let waiting = self.link.waiting(&self.names.ingest).await?;
+        let waiting = self.link.unless_full(self.link.waiting(&self.names.ingest)).await.transpose()?;
+        // With full hands it does not hang, and no answer would come.
+        let Some(waiting) = waiting else { return Ok(()) };
         if waiting > 0 && last_sign.elapsed() > 2 * LOOK_EVERY {
             return Err(Ended::Hung);
         }

@@ -15,7 +15,7 @@ async fn left(vhost: &TestVhost) -> Vec<String> {
         let of = |item: &serde_json::Value| item["name"].as_str().map(str::to_owned);
         names.extend(all.as_array().expect("a list").iter().filter_map(of));
     }
-    names.retain(|name| name.ends_with("demo"));
+    names.retain(|name| name.ends_with("demo") && !name.starts_with("nuncio.claim."));
     names
 }
 
@@ -84,7 +84,11 @@ async fn a_project_of_the_same_name_loses_nothing() {
     for round in 0..8 {
         let numbers = round * 200..round * 200 + 200;
         publish_until_confirmed(&stage.broker, &stage.names, numbers.clone()).await;
-        stage.eventually_stored(&numbers.collect::<Vec<_>>()).await;
+        eventually("all events to be stored", async || stage.stored().await.len() >= 200).await;
+        // A worker that still served the last project has given some of them back.
+        let mut stored = stage.stored().await;
+        stored.sort_unstable();
+        assert_eq!(stored, numbers.collect::<Vec<_>>());
         delete(&stage).await;
         if round % 2 == 1 {
             // In every other round the removal has begun.

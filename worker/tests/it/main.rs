@@ -4,6 +4,7 @@ mod crash_loop;
 mod deleted;
 mod faults;
 mod first_second;
+mod large;
 mod poison;
 mod slowed;
 mod stage;
