@@ -20,9 +20,13 @@ const MAX_BATCH: u16 = 1_000;
 const LAST_WAIT: Duration = Duration::from_secs(2);
 const ATTEMPT_DELAY: Duration = Duration::from_millis(20);
 
-/// Settles whatever waits aside. Costs two questions to the broker where nothing does.
+/// Settles whatever waits aside. Costs two questions to the broker where nothing does. Not while the flow has its hands
+/// full.
 pub(crate) async fn look(session: &Session, link: &Link, names: &Names) -> Result<(), Ended> {
-    let (unrouted, dead) = (link.waiting(&names.unrouted).await?, link.waiting(&names.dead).await?);
+    let Some(unrouted) = link.unless_full(link.waiting(&names.unrouted)).await.transpose()? else {
+        return Ok(());
+    };
+    let Some(dead) = link.unless_full(link.waiting(&names.dead)).await.transpose()? else { return Ok(()) };
     if unrouted > 0 {
         drain(session, &names.unrouted, unrouted, MAX_BATCH, |_| None).await?;
     }

@@ -1,21 +1,26 @@
-//! Makes exchanges and queues as soon as a project exists, whoever will read them: a publisher may be first.
+//! Makes exchanges and queues as soon as a project exists, whoever will read them, since a publisher may be first; and
+//! removes them when it was deleted, so that publishers are refused rather than fill a queue that nobody reads.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use nuncio_broker::{Broker, Error, reconnect_delays};
+use nuncio_broker::{Broker, Link, reconnect_delays};
 use nuncio_model::{ProjectId, ProjectName};
-use nuncio_store::Directory;
+use nuncio_store::{AbandonedTopology, Directory, Store};
+
+use crate::session::Ended;
+use crate::topology;
 
 /// The directory learns of a new project within a second; the contract gives two.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Declares the topology of every project that comes up, until it is dropped.
-pub(crate) async fn run(broker: Broker, directory: Directory) {
+/// Makes and removes the topologies of all projects, until it is dropped. Every worker does so; who comes second finds
+/// nothing to do.
+pub(crate) async fn run(store: Store, broker: Broker, directory: Directory) {
     let mut delays = reconnect_delays();
-    let mut declared = HashSet::new();
+    let mut herald = Herald { store, broker, directory, declared: HashSet::new(), looked: None };
     loop {
-        match declare(&broker, &directory, &mut declared).await {
+        match herald.look().await {
             Ok(()) => {
                 delays = reconnect_delays();
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -23,7 +28,7 @@ pub(crate) async fn run(broker: Broker, directory: Directory) {
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "could not declare exchanges and queues"
+                    "could not make or remove exchanges and queues"
                 );
                 tokio::time::sleep(delays.next().unwrap_or_default()).await;
             }
@@ -31,26 +36,57 @@ pub(crate) async fn run(broker: Broker, directory: Directory) {
     }
 }
 
-/// Connects only where something is to be done: projects are made seldom.
-async fn declare(
-    broker: &Broker,
-    directory: &Directory,
-    declared: &mut HashSet<ProjectId>,
-) -> Result<(), Error> {
-    let snapshot = directory.snapshot();
-    let new: Vec<(ProjectId, ProjectName)> = snapshot
-        .projects()
-        .filter(|project| !declared.contains(&project.id))
-        .map(|project| (project.id, project.name.clone()))
-        .collect();
-    if new.is_empty() {
-        return Ok(());
+struct Herald {
+    store: Store,
+    broker: Broker,
+    directory: Directory,
+    /// The projects whose topology was made.
+    declared: HashSet<ProjectId>,
+    /// The settings under which nothing was left to be removed.
+    looked: Option<i64>,
+}
+
+impl Herald {
+    /// Connects only where something is to be done: projects are made and deleted seldom.
+    async fn look(&mut self) -> Result<(), Ended> {
+        let version = *self.directory.changes().borrow();
+        let abandoned = match self.looked == Some(version) {
+            true => Vec::new(),
+            false => self.store.abandoned_topologies().await?,
+        };
+        let new = self.new_projects();
+        if !new.is_empty() || !abandoned.is_empty() {
+            let link = self.broker.connect("declare").await?;
+            self.work(&link, new, abandoned).await?;
+            link.close().await;
+        }
+        self.looked = Some(version);
+        Ok(())
     }
-    let link = broker.connect("declare").await?;
-    for (id, name) in new {
-        link.declare_project(&name).await?;
-        declared.insert(id);
+
+    fn new_projects(&self) -> Vec<(ProjectId, ProjectName)> {
+        let snapshot = self.directory.snapshot();
+        let new = snapshot.projects().filter(|project| !self.declared.contains(&project.id));
+        new.map(|project| (project.id, project.name.clone())).collect()
     }
-    link.close().await;
-    Ok(())
+
+    async fn work(
+        &mut self,
+        link: &Link,
+        new: Vec<(ProjectId, ProjectName)>,
+        abandoned: Vec<AbandonedTopology>,
+    ) -> Result<(), Ended> {
+        for (id, name) in new {
+            match topology::declare(&self.store, link, id, &name).await {
+                // It was deleted since; the settings will say so.
+                Ok(_) | Err(Ended::Gone) => self.declared.insert(id),
+                Err(error) => return Err(error),
+            };
+        }
+        for topology in abandoned {
+            topology::remove(&self.store, link, &topology).await?;
+            tracing::info!(project = %topology.name, "a deleted project has no exchanges and queues any more");
+        }
+        Ok(())
+    }
 }

@@ -4,7 +4,7 @@
 //! worker ─ project (a task each) ─ session (a connection) ─ batch ─ decode
 //!    │                                   │                    └──── commit: append → wake → dead letters
 //!    │                                   ├ pace (rate limits slow it down)
-//!    ├ herald (makes exchanges)          └ aside (what was not routed, what RabbitMQ gave up)
+//!    ├ herald ─ topology                 └ aside (what was not routed, what RabbitMQ gave up)
 //!    └ retention
 //! ```
 
@@ -19,6 +19,7 @@ pub mod reason;
 mod retention;
 mod session;
 mod share;
+mod topology;
 mod worker;
 
 pub use worker::{Died, Serving, Settings, Worker};

@@ -16,11 +16,14 @@ use crate::aside;
 use crate::batch::Batch;
 use crate::commit::{Committer, Gone};
 use crate::pace::{self, Pace};
+use crate::topology;
 
 /// The most messages of a project that are held unacknowledged: two commits' worth, one under way and one to follow.
 const PREFETCH: u16 = 2_000;
 /// A message that came back this often is taken alone, so that what it may do to its reader harms no other message.
 const SUSPECT_RETURNS: i64 = 2;
+/// For how long a message may be on its way that was handed out before the session was told to stop.
+const LAST_WAIT: Duration = Duration::from_millis(100);
 /// How often a session looks whether its consumer hangs, and whether something waits aside.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A batch of this size says that messages come faster than they are stored. Then the next one is let grow for a moment:
@@ -72,31 +75,33 @@ impl Session {
     /// Serves the project until told to stop; then what has been taken is settled first.
     pub(crate) async fn run(&self, stop: &CancellationToken) -> Result<(), Ended> {
         let project = self.settings()?;
+        // Before anything is taken: it could not be settled.
         self.committer.store.ping().await?;
         let link = self.broker.connect(&format!("ingest {}", project.name)).await?;
-        let names = link.declare_project(&project.name).await?;
-        // What came while there was no queue is older than all that is in it now.
-        aside::look(self, &link, &names).await?;
-        if let Some(consumer) = self.start(&link, &names, stop).await? {
-            let next = Batch::new(project);
-            let prefetch = self.prefetch()?;
-            let pace = Pace::default();
-            Flow {
-                session: self,
-                link: &link,
-                names: &names,
-                consumer,
-                prefetch,
-                next,
-                pace,
-                settling: None,
-                busy: false,
-            }
-            .run(stop)
-            .await?;
-        }
+        let served = self.serve(&link, project, stop).await;
+        // Also after a fault: what is in hand has its place before all that another worker may be given.
         link.close().await;
-        Ok(())
+        served
+    }
+
+    async fn serve(&self, link: &Link, project: Arc<Project>, stop: &CancellationToken) -> Result<(), Ended> {
+        let committer = &self.committer;
+        let names = topology::declare(&committer.store, link, committer.project, &project.name).await?;
+        // What came while there was no queue is older than all that is in it now.
+        aside::look(self, link, &names).await?;
+        let Some(consumer) = self.start(link, &names, stop).await? else { return Ok(()) };
+        let flow = Flow {
+            session: self,
+            link,
+            names: &names,
+            consumer,
+            prefetch: self.prefetch()?,
+            next: Batch::new(project),
+            pace: Pace::default(),
+            settling: None,
+            busy: false,
+        };
+        flow.run(stop).await
     }
 
     /// How many messages are held unacknowledged.
@@ -125,7 +130,11 @@ impl Session {
             let message = tokio::select! {
                 biased;
                 message = single.next() => message?,
-                () = stop.cancelled() => return Ok(None),
+                // One may be on its way already.
+                () = stop.cancelled() => match tokio::time::timeout(LAST_WAIT, single.next()).await {
+                    Ok(message) => message?,
+                    Err(_) => return Ok(None),
+                },
                 _ = look.tick() => {
                     if link.waiting(&names.ingest).await? > 0 {
                         return Err(Ended::Hung);
@@ -141,11 +150,15 @@ impl Session {
                 return Ok(None);
             }
             let tag = self.committer.settle(batch).await?;
-            if !suspect {
+            if !suspect || stop.is_cancelled() {
                 // Stored, then cancelled, then acknowledged. In any other order there would be a message in hand at
-                // the change of consumers, and RabbitMQ could hand out a later one before it.
+                // the change of consumers, and RabbitMQ could hand out a later one before it; or give it back behind
+                // all others that have come back.
                 single.cancel().await?;
                 link.ack_through(tag).await?;
+                if stop.is_cancelled() {
+                    return Ok(None);
+                }
                 return Ok(Some(link.consume(&names.ingest, self.prefetch()?).await?));
             }
             link.ack_through(tag).await?;
@@ -179,7 +192,7 @@ struct Flow<'a> {
 }
 
 impl Flow<'_> {
-    async fn run(&mut self, stop: &CancellationToken) -> Result<(), Ended> {
+    async fn run(mut self, stop: &CancellationToken) -> Result<(), Ended> {
         let (mut look, mut last_sign) = (looks(), Instant::now());
         loop {
             if !stop.is_cancelled() {
@@ -267,7 +280,9 @@ impl Flow<'_> {
 
     /// Nothing is in hand: looks whether that is right, and into the queues aside.
     async fn look(&mut self, last_sign: Instant) -> Result<(), Ended> {
-        let waiting = self.link.waiting(&self.names.ingest).await?;
+        let waiting = self.link.unless_full(self.link.waiting(&self.names.ingest)).await.transpose()?;
+        // With full hands it does not hang, and no answer would come.
+        let Some(waiting) = waiting else { return Ok(()) };
         if waiting > 0 && last_sign.elapsed() > 2 * LOOK_EVERY {
             return Err(Ended::Hung);
         }

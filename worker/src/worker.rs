@@ -76,7 +76,7 @@ impl Worker {
         let mut steady = JoinSet::new();
         steady.spawn(retention::run(self.store.clone(), self.settings.audit_days));
         if let Some(broker) = &self.broker {
-            steady.spawn(herald::run(broker.clone(), self.directory.clone()));
+            steady.spawn(herald::run(self.store.clone(), broker.clone(), self.directory.clone()));
         }
         let mut shift = Shift { worker: self, serving: HashMap::new(), tasks: JoinSet::new() };
         let ended = tokio::select! {

@@ -10,10 +10,12 @@ use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties};
 use nuncio_model::{ProjectName, Secret};
+use parking_lot::Mutex;
 
-use crate::guard::{self, Guarded, GuardedRuntime, Socket};
-use crate::topology::{self, Names, short};
-use crate::{Consumer, Error, Publisher};
+use crate::guard::{self, Guarded, Socket};
+use crate::hold::Hold;
+use crate::topology::{Names, short};
+use crate::{Consumer, Error, MAX_HELD_BYTES, Publisher};
 
 /// Where the URL names no heartbeat: either side notices a dead peer within 10 seconds.
 const HEARTBEAT_SECONDS: u16 = 4;
@@ -52,18 +54,23 @@ impl Broker {
 
 async fn open(uri: AMQPUri, properties: ConnectionProperties) -> Result<Link, Error> {
     let failed = Error::amqp("connect to the broker");
+    let hold = Hold::default();
+    let reach = {
+        let hold = hold.clone();
+        move |uri, _| reach(uri, hold.clone())
+    };
     let connection =
         Connection::connector(uri, guard::runtime(), reach, properties).await.map_err(&failed)?;
     let channel = connection.create_channel().await.map_err(&failed)?;
-    Ok(Link { connection, channel })
+    Ok(Link { connection, channel, consumers: Mutex::default(), hold })
 }
 
 /// Connects with or without TLS, as the library does by itself, and has what comes in looked through.
-async fn reach(uri: AMQPUri, _: GuardedRuntime) -> lapin::Result<AsyncTcpStream<Guarded<Socket>>> {
+async fn reach(uri: AMQPUri, hold: Hold) -> lapin::Result<AsyncTcpStream<Guarded<Socket>>> {
     let runtime = lapin::runtime::default_runtime()?;
     let connected = uri.connect_with_config_async(TLSConfig::default(), &runtime).await;
     let socket = connected.map_err(|error| lapin::Error::from(lapin::ErrorKind::IOError(error.into())))?;
-    Ok(AsyncTcpStream::Plain(Guarded::new(socket)))
+    Ok(AsyncTcpStream::Plain(Guarded::new(socket, hold)))
 }
 
 /// One connection with one channel. Dropping it closes both, and the broker takes back what was not acknowledged.
@@ -71,6 +78,16 @@ async fn reach(uri: AMQPUri, _: GuardedRuntime) -> lapin::Result<AsyncTcpStream<
 pub struct Link {
     connection: Connection,
     channel: Channel,
+    /// Keeps consumers from being cancelled before the connection is closed, which gives back what they hold: in
+    /// between, the broker would hand out later messages to the next one.
+    consumers: Mutex<Vec<lapin::Consumer>>,
+    hold: Hold,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.hold.end();
+    }
 }
 
 impl Link {
@@ -78,17 +95,41 @@ impl Link {
         &self.channel
     }
 
+    pub(crate) fn hold(&self) -> &Hold {
+        &self.hold
+    }
+
+    /// How many bytes of messages are in hand that came by [`Link::consume`].
+    pub fn held(&self) -> usize {
+        self.hold.bytes()
+    }
+
+    /// Asks the broker something that cannot be answered while too much is in hand: `None` where that is so, or comes to
+    /// be so, since the answer is behind messages that the caller would have to settle first.
+    pub async fn unless_full<T>(&self, asking: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            answer = asking => Some(answer),
+            () = self.hold.full() => None,
+        }
+    }
+
     pub(crate) fn is_blocked(&self) -> bool {
         self.connection.status().blocked()
     }
 
-    /// Makes what is missing of a project's exchanges and queues, in the safe order.
+    pub(crate) async fn new_channel(&self) -> Result<Channel, Error> {
+        self.connection.create_channel().await.map_err(Error::amqp("open a channel"))
+    }
+
+    /// Makes what is missing of a project's exchanges and queues, in the safe order and alone.
     ///
     /// # Errors
     /// Where the connection is lost, or one of them exists with other arguments.
     pub async fn declare_project(&self, project: &ProjectName) -> Result<Names, Error> {
-        let names = Names::of(project);
-        topology::declare(&self.channel, &names).await?;
+        let claim = self.claim(project).await?;
+        let names = claim.declare().await?;
+        claim.release().await?;
         Ok(names)
     }
 
@@ -102,12 +143,16 @@ impl Link {
         Ok(state.map_err(Error::amqp("look at a queue"))?.message_count())
     }
 
-    /// Reads a queue as messages come, at most `prefetch` of them unacknowledged at a time.
+    /// Reads a queue as messages come, at most `prefetch` of them unacknowledged at a time, and no more of them in hand
+    /// than [`MAX_HELD_BYTES`].
     ///
     /// # Errors
     /// Where the connection is lost, or there is no such queue.
     pub async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, Error> {
-        Consumer::start(&self.channel, queue, prefetch).await
+        self.hold.bound(MAX_HELD_BYTES);
+        let consumer = Consumer::start(self, queue, prefetch).await?;
+        self.consumers.lock().push(consumer.handle());
+        Ok(consumer)
     }
 
     /// Acknowledges this message and all that came before it on this connection.
@@ -124,14 +169,15 @@ impl Link {
     /// # Errors
     /// Where the connection is lost.
     pub async fn publisher(&self) -> Result<Publisher, Error> {
-        let channel = self.connection.create_channel().await.map_err(Error::amqp("open a channel"))?;
-        Publisher::start(channel).await
+        Publisher::start(self.new_channel().await?).await
     }
 
-    /// Says goodbye to the broker; without it, the broker would log a lost connection.
+    /// Says goodbye to the broker; without it, the broker would log a lost connection. What was not acknowledged goes
+    /// back to its place before anybody else is given what follows it.
     pub async fn close(self) {
         // Whether the broker hears it makes no difference to what happens next, so that nothing waits long for it.
-        let _ = tokio::time::timeout(GOODBYE, self.connection.close(200, "done".into())).await;
+        let goodbye = self.connection.close(200, "done".into());
+        let _ = tokio::time::timeout(GOODBYE, self.unless_full(goodbye)).await;
     }
 }
 

@@ -5,8 +5,9 @@ use lapin::Channel;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 
+use crate::hold::Hold;
 use crate::topology::short;
-use crate::{Error, Message};
+use crate::{Error, Link, Message};
 
 /// A consumer of one queue. What it has handed out stays unacknowledged until `Link::ack_through`.
 #[derive(Debug)]
@@ -14,16 +15,24 @@ pub struct Consumer {
     queue: String,
     channel: Channel,
     stream: lapin::Consumer,
+    hold: Hold,
 }
 
 impl Consumer {
-    pub(crate) async fn start(channel: &Channel, queue: &str, prefetch: u16) -> Result<Self, Error> {
+    pub(crate) async fn start(link: &Link, queue: &str, prefetch: u16) -> Result<Self, Error> {
+        let (channel, hold) = (link.channel(), link.hold().clone());
         let failed = Error::amqp("consume a queue");
         // Without a prefetch, lapin's own queue would take whatever the broker has.
         channel.basic_qos(prefetch.max(1), BasicQosOptions::default()).await.map_err(&failed)?;
         let options = BasicConsumeOptions::default();
         let stream = channel.basic_consume(short(queue), short(""), options, FieldTable::default()).await;
-        Ok(Self { queue: queue.to_owned(), channel: channel.clone(), stream: stream.map_err(&failed)? })
+        let (queue, channel) = (queue.to_owned(), channel.clone());
+        Ok(Self { queue, channel, stream: stream.map_err(&failed)?, hold })
+    }
+
+    /// Another hold on it: while there is one, it is not cancelled by being dropped.
+    pub(crate) fn handle(&self) -> lapin::Consumer {
+        self.stream.clone()
     }
 
     /// Waits for the next message. Dropping the future loses none.
@@ -57,7 +66,7 @@ impl Consumer {
 
     fn read(&self, next: Option<lapin::Result<lapin::message::Delivery>>) -> Result<Message, Error> {
         match next {
-            Some(Ok(delivery)) => Ok(delivery.into()),
+            Some(Ok(delivery)) => Ok(Message::of(delivery, self.hold.take())),
             Some(Err(error)) => Err(Error::amqp("consume a queue")(error)),
             None => Err(Error::Cancelled { queue: self.queue.clone() }),
         }

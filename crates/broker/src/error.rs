@@ -72,6 +72,25 @@ impl Error {
         }
     }
 
+    /// Whether somebody else has for himself what was asked for.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.soft() == Some(&AMQPSoftError::RESOURCELOCKED)
+    }
+
+    /// Whether there is no such exchange or queue.
+    pub fn is_not_found(&self) -> bool {
+        self.soft() == Some(&AMQPSoftError::NOTFOUND)
+    }
+
+    fn soft(&self) -> Option<&AMQPSoftError> {
+        let Self::Amqp { source, .. } = self else { return None };
+        let ErrorKind::ProtocolError(error) = source.kind() else { return None };
+        match error.kind() {
+            AMQPErrorKind::Soft(soft) => Some(soft),
+            AMQPErrorKind::Hard(_) => None,
+        }
+    }
+
     /// Whether a message was met that the AMQP library cannot read (a property that is not UTF-8, for one). The
     /// connection is gone then, and the message comes again until the queue's delivery limit throws it out.
     pub fn is_unreadable(&self) -> bool {

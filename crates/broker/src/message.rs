@@ -8,8 +8,8 @@ use lapin::message::Delivery;
 use lapin::types::ShortString;
 use serde_json::Value;
 
-use crate::Error;
 use crate::guard;
+use crate::{Error, Held};
 use json::{from_json, short_name, to_json};
 
 /// The name under which bytes stand that are no text.
@@ -28,21 +28,22 @@ pub struct Message {
     pub properties: Properties,
     /// What it carries.
     pub body: Bytes,
+    /// Its part of what its connection has in hand, for as long as this is kept.
+    pub held: Held,
 }
 
-impl From<Delivery> for Message {
-    fn from(delivery: Delivery) -> Self {
+impl Message {
+    pub(crate) fn of(delivery: Delivery, held: Held) -> Self {
         Self {
             tag: delivery.delivery_tag,
             exchange: delivery.exchange.into(),
             routing_key: delivery.routing_key.into(),
             properties: Properties(delivery.properties),
             body: delivery.data.into(),
+            held,
         }
     }
-}
 
-impl Message {
     /// How often it was handed out before and came back unacknowledged, as quorum queues count it.
     pub fn returns(&self) -> i64 {
         self.properties.header("x-delivery-count").and_then(|count| count.as_i64()).unwrap_or(0)

@@ -12,7 +12,9 @@
 //! a fallback into the same queue, which keeps the order of those who publish in that moment, and behind it a queue
 //! for what comes while somebody has deleted the ingest queue.
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 use nuncio_model::ProjectName;
@@ -79,6 +81,24 @@ pub(crate) async fn declare(channel: &Channel, names: &Names) -> Result<(), Erro
     bind(channel, &names.ingest, &names.fallback, "").await?;
     exchange(channel, &names.exchange, ExchangeKind::Topic, Some(&names.fallback)).await?;
     bind(channel, &names.ingest, &names.exchange, "#").await
+}
+
+/// Removes all but the exchange that is published to, with whatever waits in the queues.
+pub(crate) async fn delete(channel: &Channel, names: &Names) -> Result<(), Error> {
+    for queue in [&names.ingest, &names.unrouted, &names.dead] {
+        let deleted = channel.queue_delete(short(queue), QueueDeleteOptions::default()).await;
+        deleted.map_err(Error::amqp("delete a queue"))?;
+    }
+    for exchange in [&names.fallback, &names.unrouted, &names.dead] {
+        delete_exchange(channel, exchange).await?;
+    }
+    Ok(())
+}
+
+/// Removes an exchange, if it is there.
+pub(crate) async fn delete_exchange(channel: &Channel, name: &str) -> Result<(), Error> {
+    let deleted = channel.exchange_delete(short(name), ExchangeDeleteOptions::default()).await;
+    deleted.map_err(Error::amqp("delete an exchange"))
 }
 
 fn dead_letters_to(mut arguments: FieldTable, exchange: &str, key: &str) -> FieldTable {

@@ -35,6 +35,7 @@ mod retention;
 mod revocations;
 mod rotation;
 mod signing_keys;
+mod topologies;
 mod usage;
 
 pub use actor::{Actor, ActorKind};
@@ -65,6 +66,7 @@ pub use resumes::{Claim, Claimed, Known};
 pub use revocations::{MAX_REVOCATIONS, NewRevocation, Revocation, RevocationFilter};
 pub use rotation::Rotation;
 pub use signing_keys::{KeyMaterial, NewSigningKey, SigningKeyRow};
+pub use topologies::{AbandonedTopology, Fate};
 pub use usage::{DayUsage, Used};
 
 /// The result of every function here.

@@ -131,8 +131,9 @@ const UPDATE: &str = concat!(
 );
 
 const DELETE: &str = "
-    with bumped as (update settings_version set version = version + 1)
-    delete from projects where id = $1 and ($2::bigint is null or version = $2)";
+    with bumped as (update settings_version set version = version + 1),
+    deleted as (delete from projects where id = $1 and ($2::bigint is null or version = $2) returning id, name)
+    insert into abandoned_topologies (project_id, name) select id, name from deleted";
 
 impl Store {
     /// Makes a project and its empty log.
@@ -210,7 +211,8 @@ impl Store {
         row.ok_or(Error::Changed("the project"))?.try_into()
     }
 
-    /// Deletes a project with its log, keys and settings, if it still has the expected version.
+    /// Deletes a project with its log, keys and settings, if it still has the expected version. That its exchanges and
+    /// queues are to be removed is noted in the same transaction.
     ///
     /// # Errors
     /// `Changed` where the version is another or the project is gone.

@@ -77,3 +77,26 @@ async fn another_worker_takes_over_within_ten_seconds() {
         worker.stop().await;
     }
 }
+
+/// A worker that took suspect messages one by one once gave the last one back when it was told to stop. RabbitMQ puts
+/// such a message behind all others that have come back, so that it was stored after two thousand later ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_stops_in_a_backlog_hands_it_over_in_order() {
+    let (database, vhost) = tokio::try_join!(database(TEMPLATE, prepare), vhost()).expect("servers");
+    let stage = Stage::set(&database.url, &vhost.url).await;
+    stage.declared().await.close().await;
+    let all: Vec<u64> = (0..2_500).collect();
+    publish_until_confirmed(&stage.broker, &stage.names, all.iter().copied()).await;
+    let mut workers = vec![stage.worker("one"), stage.worker("two")];
+    for number in 3..9 {
+        let before = stage.stored().await.len();
+        let moves = async || stage.stored().await.len() > before.min(all.len() - 1);
+        eventually("more events to be stored", moves).await;
+        workers.push(stage.worker(&format!("number {number}")));
+        workers.remove(0).stop().await;
+    }
+    stage.eventually_stored(&all).await;
+    for worker in workers {
+        worker.stop().await;
+    }
+}

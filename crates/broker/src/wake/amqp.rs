@@ -160,7 +160,7 @@ impl Receiving {
         let queue = declare_queue(link.channel(), &self.node).await?;
         let mut bound = BTreeSet::new();
         self.rebind(&link, &queue, &mut bound).await?;
-        let mut consumer = Consumer::start(link.channel(), &queue, PREFETCH).await?;
+        let mut consumer = Consumer::start(&link, &queue, PREFETCH).await?;
         loop {
             tokio::select! {
                 message = consumer.next() => self.take(&link, message?).await?,

@@ -1,6 +1,8 @@
 //! Publishing, consuming, settling, and the errors that tell what to do.
 
-use nuncio_broker::{Broker, Error, Properties};
+use std::time::Duration;
+
+use nuncio_broker::{Broker, Error, MAX_HELD_BYTES, Properties};
 use nuncio_devstack::testkit::vhost;
 use nuncio_model::{ProjectName, Secret};
 use serde_json::json;
@@ -70,4 +72,36 @@ async fn errors_say_whether_to_try_again_and_keep_the_password() {
     let lost =
         publisher.publish("nuncio.nothing", "x", Properties::default(), b"").await.expect_err("no exchange");
     assert!(!lost.is_final(), "the exchange may be made yet: {lost:?}");
+}
+
+/// A prefetch counts messages alone: twenty of 16 MiB were once all held at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_messages_are_taken_as_there_is_room_on_one_connection_that_lives_on() {
+    const SIZE: usize = 6 << 20;
+    let vhost = vhost().await.expect("a virtual host");
+    // Heartbeats of a second: the connection would end after two of silence.
+    let broker = Broker::new(Secret::new(format!("{}?heartbeat=1", vhost.url)), "test");
+    let link = broker.connect("one").await.expect("a connection");
+    let names = link.declare_project(&demo()).await.expect("a topology");
+    let other = broker.connect("publisher").await.expect("a connection");
+    let publisher = other.publisher().await.expect("a channel");
+    for number in 0..20 {
+        let body = vec![number; SIZE];
+        publisher.publish(&names.exchange, "a.b", Properties::default(), &body).await.expect("a confirm");
+    }
+    let mut consumer = link.consume(&names.ingest, 2_000).await.expect("a consumer");
+    eventually("its hands to be full", async || link.held() + SIZE > MAX_HELD_BYTES).await;
+    assert!(link.unless_full(link.waiting(&names.ingest)).await.is_none(), "no answer can come");
+    // Much longer than the library bears to hear nothing.
+    let began = tokio::time::Instant::now();
+    eventually("five seconds to pass", async || began.elapsed() > Duration::from_secs(5)).await;
+    for number in 0..20 {
+        let message = consumer.next().await.expect("a message, on the same connection");
+        assert_eq!((message.body.len(), message.body[0], message.returns()), (SIZE, number, 0));
+        assert!(link.held() <= MAX_HELD_BYTES, "{}", link.held());
+        link.ack_through(message.tag).await.expect("acknowledged");
+    }
+    eventually("nothing to be in hand", async || link.held() == 0).await;
+    let waiting = link.unless_full(link.waiting(&names.ingest)).await.expect("an answer");
+    assert_eq!(waiting.expect("a queue"), 0);
 }

@@ -7,8 +7,8 @@ use nuncio_model::revocation::Ended;
 use nuncio_model::rights::{Rights, TokenProof};
 use nuncio_model::{Action, Channel, NamespaceSettings, ProjectName, Revoked, Secret};
 use nuncio_store::{
-    DeadLetterFilter, DeadLetterOrder, Directory, Error, KeyMaterial, NewApiKey, NewDeadLetter,
-    NewRevocation, NodeCard, NodeState, ProjectChange, Role,
+    AbandonedTopology, DeadLetterFilter, DeadLetterOrder, Directory, Error, Fate, KeyMaterial, NewApiKey,
+    NewDeadLetter, NewRevocation, NodeCard, NodeState, ProjectChange, Role,
 };
 
 use crate::kit::{add_project, kit};
@@ -44,6 +44,27 @@ async fn the_directory_learns_of_every_change() {
     kit.store.delete_project(kit.project, None).await.expect("it is there");
     directory.refresh().await.expect("it is read");
     assert!(directory.snapshot().project(&ProjectName::parse("demo").expect("a good name")).is_none());
+}
+
+/// What a deleted project leaves in RabbitMQ is remembered until somebody has seen to it, and is another's where a new
+/// project has its name.
+#[tokio::test]
+async fn what_a_deleted_project_leaves_is_remembered() {
+    let kit = kit().await;
+    let left = async || kit.store.abandoned_topologies().await.expect("an answer");
+    assert!(matches!(kit.store.delete_project(kit.project, Some(7)).await, Err(Error::Changed(_))));
+    assert_eq!((left().await, kit.store.has_project(kit.project).await.expect("an answer")), (vec![], true));
+    kit.store.delete_project(kit.project, Some(1)).await.expect("it is there");
+    assert!(!kit.store.has_project(kit.project).await.expect("an answer"));
+    let name = ProjectName::parse("demo").expect("a good name");
+    let topology = AbandonedTopology { project: kit.project, name };
+    assert_eq!(left().await, [topology.clone()]);
+    let fate = async || kit.store.fate_of(&topology).await.expect("an answer");
+    assert_eq!(fate().await, Fate::Remove);
+    add_project(&kit.store, "demo").await;
+    assert_eq!(fate().await, Fate::Inherited);
+    kit.store.forget_topology(kit.project).await.expect("it is forgotten");
+    assert_eq!((fate().await, left().await), (Fate::Settled, vec![]));
 }
 
 #[tokio::test]
