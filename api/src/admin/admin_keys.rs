@@ -23,7 +23,7 @@ use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
 use super::rotation::{Rotate, check_end};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, ManageAdminKeys, May, Permission};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -132,7 +132,7 @@ async fn list(
     admin: Admin,
     Query(paging): Query<Paging>,
 ) -> Result<Json<List<Shown>>, ApiError> {
-    let only = if manages(&admin).is_ok() { None } else { Some(admin.key.id) };
+    let only = if manages(&admin) { None } else { Some(admin.key.id) };
     let limit = paging.limit()?;
     let rows = app.store.list_admin_keys(paging.after_number()?, limit + 1, only).await?;
     let snapshot = app.directory.snapshot();
@@ -147,10 +147,9 @@ async fn list(
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Body(new): Body<Settings>,
 ) -> Result<Response, ApiError> {
-    manages(&admin)?;
     let new = new.check(&app, None).await?;
     let made = admin.store(&app).make_admin_key(&new).await?;
     answer_new(&app, made).await
@@ -192,12 +191,11 @@ async fn get(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Path(id): Path<String>,
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    manages(&admin)?;
     let key = find(&app, &admin, &id).await?;
     if_match.check(key.version)?;
     let current = Settings::of(&app.directory.snapshot(), &key);
@@ -211,7 +209,7 @@ async fn patch(
 /// Does to an admin key what stands after its id.
 async fn act(
     state: State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Path(segment): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -234,11 +232,10 @@ async fn act(
 )]
 async fn rotate(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Path(id): Path<String>,
     Body(wanted): Body<Rotate>,
 ) -> Result<Response, ApiError> {
-    manages(&admin)?;
     let key = find(&app, &admin, &id).await?;
     let rotation = wanted.check(app.clock.now())?;
     let made = admin.store(&app).rotate_admin_key(key.id, &rotation).await?;
@@ -257,10 +254,9 @@ async fn rotate(
 )]
 async fn revoke(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    manages(&admin)?;
     let key = find(&app, &admin, &id).await?;
     let key = admin.store(&app).revoke_admin_key(key.id, app.clock.now()).await?;
     app.directory.refresh().await?;
@@ -279,11 +275,10 @@ async fn revoke(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Path(id): Path<String>,
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
-    manages(&admin)?;
     let key = find(&app, &admin, &id).await?;
     if_match.check(key.version)?;
     admin.store(&app).revoke_admin_key(key.id, app.clock.now()).await?;
@@ -291,17 +286,15 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Refuses all but owners for all projects: whoever could make a key that may more than their own would be one.
-fn manages(admin: &Admin) -> Result<(), ApiError> {
-    admin.is_owner()?;
-    admin.is_global()
+fn manages(admin: &Admin) -> bool {
+    ManageAdminKeys::check(admin).is_ok()
 }
 
 /// The key, where whoever asks may see it.
 async fn find(app: &App, admin: &Admin, id: &str) -> Result<AdminKey, ApiError> {
     let none = || ApiError::not_found("admin key");
     let id = super::number(id, "admin key")?;
-    if manages(admin).is_err() && id != admin.key.id {
+    if !manages(admin) && id != admin.key.id {
         return Err(none());
     }
     app.directory.refresh().await?;

@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 
 use super::body::Body;
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, May};
 use crate::connections::{Answer, Choice, Errand, Kind, Listed, Listing, Rank, Shown, Sort};
 use crate::error::{ApiError, FieldError};
 use crate::openapi::Problem;
@@ -157,11 +157,10 @@ async fn list(
 )]
 async fn disconnect(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     Body(order): Body<Order>,
 ) -> Result<Json<Done>, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let (choice, reason) = order.choice()?;
     let who = json!({ "ids": choice.ids, "subject": choice.subject, "key": choice.key, "reason": reason });

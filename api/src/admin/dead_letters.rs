@@ -27,7 +27,7 @@ use super::body::{Body, merge_members};
 use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 use crate::query;
@@ -214,11 +214,10 @@ pub(super) struct Removed {
 )]
 async fn purge(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Removed>, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let filter = Matching::read(query.as_deref(), &[])?;
     let (removed, more) = app.store.purge_dead_letters(project.id, &filter).await?;
@@ -305,12 +304,11 @@ pub(super) fn new_body(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
     if_match: IfMatch,
     Body(edit): Body<Edit>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let letter = app.store.dead_letter(project.id, super::number(&id, "dead letter")?).await?;
     if_match.check(letter.version)?;
@@ -350,10 +348,9 @@ async fn get(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let number = super::number(&id, "dead letter")?;
     if app.store.delete_dead_letters(project.id, &[number]).await? == 0 {
@@ -366,7 +363,7 @@ async fn delete(
 /// Writes to the audit log what became of messages.
 pub(super) async fn note(
     app: &App,
-    admin: &Admin,
+    admin: &May<Change>,
     project: ProjectId,
     (action, resource_id): (&str, &str),
     details: Value,

@@ -19,7 +19,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{OpenApi, RefOr, Required};
 
 use crate::app::App;
-use crate::auth::{Admin, is_api_key};
+use crate::auth::{Admin, Change, Permission, is_api_key};
 use crate::body::Payload;
 use crate::error::ApiError;
 
@@ -60,6 +60,10 @@ async fn once(app: Arc<App>, request: Request, next: Next) -> Result<Response, A
     // A project that was made through another node a moment ago is known here, too.
     app.directory.refresh().await?;
     let admin = Admin::from_request_parts(&mut parts, &app).await?;
+    if Change::check(&admin).is_err() {
+        // Whoever may only look does nothing that a repeat would do twice; of what they send, nothing is read here.
+        return Ok(next.run(Request::from_parts(parts, body)).await);
+    }
     let name = key_of(&parts.headers)?.to_owned();
     let whole = Request::from_parts(parts.clone(), body);
     let Payload(bytes) = Payload::from_request(whole, &()).await?;

@@ -25,7 +25,7 @@ use super::list::{List, Paging};
 use super::rotation::{Rotate, check_end};
 use super::{actions, rights};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -147,11 +147,10 @@ async fn list(
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     Body(new): Body<Settings>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let new = new.check(None, app.clock.now())?;
     let (key, secret) = admin.store(&app).create_api_key(project.id, &new).await?;
@@ -189,12 +188,11 @@ async fn get(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let (project, key) = find(&app, &admin, &project, &id).await?;
     if_match.check(key.version)?;
     let (id, version, end) = (key.id, key.version, key.expires_at);
@@ -207,7 +205,7 @@ async fn patch(
 /// Does to a key what stands after its id.
 async fn act(
     state: State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, segment)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -231,11 +229,10 @@ async fn act(
 )]
 async fn rotate(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
     Body(wanted): Body<Rotate>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let (owner, key) = find(&app, &admin, &project, &id).await?;
     let rotation = wanted.check(app.clock.now())?;
     let (key, secret) = admin.store(&app).rotate_api_key(owner, key.id, &rotation).await?;
@@ -251,10 +248,9 @@ async fn rotate(
 )]
 async fn revoke(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let (project, key) = find(&app, &admin, &project, &id).await?;
     let key = admin.store(&app).revoke_api_key(project, key.id).await?;
     app.directory.refresh().await?;
@@ -269,11 +265,10 @@ async fn revoke(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
-    admin.may_change()?;
     let (project, key) = find(&app, &admin, &project, &id).await?;
     if_match.check(key.version)?;
     admin.store(&app).revoke_api_key(project, key.id).await?;

@@ -24,7 +24,7 @@ use super::body::{Body, Object, merge};
 use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, ChangeAll, DeleteProjects, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -173,11 +173,9 @@ async fn list(
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ChangeAll>,
     Body(new): Body<New>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
-    admin.is_global()?;
     let New { name, audience, issuer, jwks_url, allowed_origins, defaults } = new;
     let settings = Settings { audience, issuer, jwks_url, allowed_origins, defaults };
     let error = settings.problems(&app);
@@ -214,12 +212,11 @@ async fn get(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(name): Path<String>,
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &name).await?;
     if_match.check(project.version)?;
     let current = Settings {
@@ -250,11 +247,10 @@ async fn patch(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<DeleteProjects>,
     Path(name): Path<String>,
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
-    admin.is_owner()?;
     let project = super::project(&app, &admin, &name).await?;
     if_match.check(project.version)?;
     admin.store(&app).delete_project(project.id, if_match.0).await?;

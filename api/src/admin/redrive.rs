@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use super::body::Body;
 use super::dead_letters::{new_body, note};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Change, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -217,11 +217,10 @@ impl Mending {
 )]
 async fn redrive(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     Body(wanted): Body<Redrive>,
 ) -> Result<Json<Redriven>, ApiError> {
-    admin.may_change()?;
     let (ids, filter, mending) = wanted.check()?;
     let project = super::project(&app, &admin, &project).await?;
     let broker = app.broker.as_ref().ok_or_else(|| {

@@ -22,8 +22,8 @@ use super::body::{Body, Object, merge};
 use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
 use crate::app::App;
-use crate::auth::Admin;
 use crate::auth::public_key::{PublicKey, algorithm, to_pem};
+use crate::auth::{Admin, Change, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -159,11 +159,10 @@ async fn list(
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     Body(new): Body<New>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let (new, secret) = new.check()?;
     let made = admin.store(&app).add_signing_key(project.id, &new).await.map_err(without_secret_key)?;
@@ -201,12 +200,11 @@ async fn get(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, kid)): Path<(String, String)>,
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let (project, key) = find(&app, &admin, &project, &kid).await?;
     if_match.check(key.version)?;
     let settings = merge(&Settings { expires_at: key.expires_at }, changes)?;
@@ -221,7 +219,7 @@ async fn patch(
 /// Does to a signing key what stands after its id.
 async fn act(
     state: State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, segment)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -249,11 +247,10 @@ async fn act(
 )]
 async fn rotate(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, kid)): Path<(String, String)>,
     Body(rotation): Body<Rotation>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let (id, old) = find(&app, &admin, &project, &kid).await?;
     let (new, overlap) = rotation.check(&old)?;
     let now = app.clock.now();
@@ -279,10 +276,9 @@ async fn rotate(
 )]
 async fn revoke(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, kid)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let (project, _) = find(&app, &admin, &project, &kid).await?;
     let key = admin.store(&app).revoke_signing_key(project, &kid).await?;
     app.directory.refresh().await?;
@@ -300,11 +296,10 @@ async fn revoke(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, kid)): Path<(String, String)>,
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
-    admin.may_change()?;
     let (project, key) = find(&app, &admin, &project, &kid).await?;
     if_match.check(key.version)?;
     admin.store(&app).revoke_signing_key(project, &kid).await?;

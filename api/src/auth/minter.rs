@@ -8,15 +8,15 @@ use axum::http::request::Parts;
 use nuncio_model::{Identity, Rights};
 use nuncio_store::Project;
 
-use super::{API_KEY, Admin, bearer, identify};
+use super::{API_KEY, Change, May, bearer, identify};
 use crate::app::App;
 use crate::error::ApiError;
 
-/// Whoever asks for a token, by an admin key or an API key in the `Authorization` header.
+/// Whoever asks for a token, by an admin key that may change things or an API key, in the `Authorization` header.
 #[derive(Debug)]
 pub(crate) enum Minter {
     /// Any rights may be given.
-    Admin(Box<Admin>),
+    Admin(Box<May<Change>>),
     /// Only what the key may do itself may be given.
     Key(Arc<Identity>),
 }
@@ -29,7 +29,7 @@ impl FromRequestParts<Arc<App>> for Minter {
         if text.starts_with(API_KEY) {
             return identify(app, parts, text).await.map(Self::Key);
         }
-        Admin::from_request_parts(parts, app).await.map(Box::new).map(Self::Admin)
+        May::from_request_parts(parts, app).await.map(Box::new).map(Self::Admin)
     }
 }
 
@@ -39,17 +39,6 @@ pub(crate) fn is_api_key(headers: &HeaderMap) -> bool {
 }
 
 impl Minter {
-    /// Whether tokens may be made at all.
-    ///
-    /// # Errors
-    /// `FORBIDDEN` for admin keys that may only look.
-    pub(crate) fn may_mint(&self) -> Result<(), ApiError> {
-        match self {
-            Self::Admin(admin) => admin.may_change(),
-            Self::Key(_) => Ok(()),
-        }
-    }
-
     /// Refuses rights that are not one's own to give.
     ///
     /// # Errors

@@ -80,7 +80,8 @@ impl Kit {
             "events" => &["events_days", "events_weeks", "events_months"],
             table => &[table],
         };
-        let past = |family| format!("create table if not exists past_of_{family} partition of {family} default;");
+        let past =
+            |family| format!("create table if not exists past_of_{family} partition of {family} default;");
         let past: String = families.iter().map(past).collect();
         let older =
             format!("update {table} set stored_at = stored_at - interval '{seconds} seconds' where {rows}");
