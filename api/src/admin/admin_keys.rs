@@ -150,7 +150,8 @@ async fn create(
     admin: May<ManageAdminKeys>,
     Body(new): Body<Settings>,
 ) -> Result<Response, ApiError> {
-    let new = new.check(&app, None).await?;
+    app.directory.refresh().await?;
+    let new = new.check(&app.directory.snapshot(), None, app.clock.now())?;
     let made = admin.store(&app).make_admin_key(&new).await?;
     answer_new(&app, made).await
 }
@@ -196,12 +197,13 @@ async fn patch(
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    let key = find(&app, &admin, &id).await?;
-    if_match.check(key.version)?;
-    let current = Settings::of(&app.directory.snapshot(), &key);
-    let change = merge(&current, changes)?.check(&app, Some(&key)).await?;
-    let store = admin.store(&app);
-    let key = store.update_admin_key(key.id, Some(key.version), &change, app.clock.now()).await?;
+    let id = find(&app, &admin, &id).await?.id;
+    let (snapshot, now) = (app.directory.snapshot(), app.clock.now());
+    let apply = |key: &AdminKey| {
+        if_match.check(key.version)?;
+        merge(&Settings::of(&snapshot, key), changes)?.check(&snapshot, Some(key), now)
+    };
+    let key = admin.store(&app).update_admin_key(id, now, apply).await?;
     app.directory.refresh().await?;
     Ok(answer(&app, key))
 }
@@ -313,9 +315,12 @@ impl Settings {
 
     /// The settings, where they are good. Of a key that is changed, what stays need not be good any more: its end may
     /// have passed, and its projects may be gone.
-    async fn check(self, app: &App, before: Option<&AdminKey>) -> Result<NewAdminKey, ApiError> {
-        app.directory.refresh().await?;
-        let snapshot = app.directory.snapshot();
+    fn check(
+        self,
+        snapshot: &Snapshot,
+        before: Option<&AdminKey>,
+        now: DateTime<Utc>,
+    ) -> Result<NewAdminKey, ApiError> {
         let mut error = ApiError::invalid("the admin key cannot be like this");
         let name_ok =
             (1..=MAX_NAME).contains(&self.name.chars().count()) && !self.name.chars().any(char::is_control);
@@ -323,14 +328,14 @@ impl Settings {
             error = error.field("name", "must have 1 to 200 characters, and no control characters");
         }
         if self.expires_at != before.and_then(|key| key.expires_at) {
-            error = check_end(error, self.expires_at, app.clock.now());
+            error = check_end(error, self.expires_at, now);
         }
-        let known = before.map(|key| Self::of(&snapshot, key).projects);
+        let known = before.map(|key| Self::of(snapshot, key).projects);
         let projects = match (&self.projects, known) {
             (None, _) => None,
             (now, Some(was)) if *now == was => before.and_then(|key| key.projects.clone()),
             (Some(names), _) => {
-                let (found, judged) = numbers(&snapshot, names, error);
+                let (found, judged) = numbers(snapshot, names, error);
                 error = judged;
                 Some(found)
             }

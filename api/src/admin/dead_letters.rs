@@ -310,11 +310,12 @@ async fn patch(
     Body(edit): Body<Edit>,
 ) -> Result<Response, ApiError> {
     let project = super::project(&app, &admin, &project).await?;
-    let letter = app.store.dead_letter(project.id, super::number(&id, "dead letter")?).await?;
-    if_match.check(letter.version)?;
-    let (id, version) = (letter.id, letter.version);
-    let change = edit.apply(letter)?;
-    let letter = admin.store(&app).edit_dead_letter(project.id, id, version, &change).await?;
+    let apply = |letter: DeadLetter| {
+        if_match.check(letter.version)?;
+        edit.apply(letter)
+    };
+    let id = super::number(&id, "dead letter")?;
+    let letter = admin.store(&app).edit_dead_letter(project.id, id, apply).await?;
     Ok(etag::ok(letter.version, Shown::whole(letter)))
 }
 

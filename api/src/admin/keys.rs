@@ -193,11 +193,14 @@ async fn patch(
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    let (project, key) = find(&app, &admin, &project, &id).await?;
-    if_match.check(key.version)?;
-    let (id, version, end) = (key.id, key.version, key.expires_at);
-    let change = merge(&Settings::from(key), changes)?.check(end, app.clock.now())?;
-    let key = admin.store(&app).update_api_key(project, id, Some(version), &change).await?;
+    let project = super::project(&app, &admin, &project).await?.id;
+    let apply = |key: ApiKey| {
+        if_match.check(key.version)?;
+        let end = key.expires_at;
+        merge(&Settings::from(key), changes)?.check(end, app.clock.now())
+    };
+    let id = super::number(&id, "key")?;
+    let key = admin.store(&app).update_api_key(project, id, apply).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(key.version, Shown::from(key)))
 }

@@ -125,11 +125,13 @@ async fn patch(
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
     let (project, current) = find(&app, &admin, &project, &name).await?;
-    if_match.check(current.version)?;
-    let settings = merge(&current.settings, changes)?;
-    problems(&settings).if_any_field()?;
-    let row =
-        admin.store(&app).update_namespace(project, &current.name, &settings, Some(current.version)).await?;
+    let apply = |current: Namespace| {
+        if_match.check(current.version)?;
+        let settings = merge(&current.settings, changes)?;
+        problems(&settings).if_any_field()?;
+        Ok::<_, ApiError>(settings)
+    };
+    let row = admin.store(&app).update_namespace(project, &current.name, apply).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(row.version, Shown::from(row)))
 }

@@ -109,6 +109,13 @@ pub(super) struct Settings {
     defaults: NamespaceSettings,
 }
 
+impl From<ProjectRow> for Settings {
+    fn from(row: ProjectRow) -> Self {
+        let ProjectRow { audience, issuer, jwks_url, allowed_origins, defaults, .. } = row;
+        Self { audience, issuer, jwks_url, allowed_origins, defaults }
+    }
+}
+
 /// A project to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -218,24 +225,14 @@ async fn patch(
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
     let project = super::project(&app, &admin, &name).await?;
-    if_match.check(project.version)?;
-    let current = Settings {
-        audience: project.audience.clone(),
-        issuer: project.issuer.clone(),
-        jwks_url: project.jwks_url.clone(),
-        allowed_origins: project.allowed_origins.clone(),
-        defaults: project.defaults.settings.clone(),
+    let apply = |current: ProjectRow| {
+        if_match.check(current.version)?;
+        let settings = merge(&Settings::from(current), changes)?;
+        settings.problems(&app).if_any_field()?;
+        let Settings { audience, issuer, jwks_url, allowed_origins, defaults } = settings;
+        Ok::<_, ApiError>(ProjectChange { audience, issuer, jwks_url, allowed_origins, defaults })
     };
-    let settings = merge(&current, changes)?;
-    settings.problems(&app).if_any_field()?;
-    let change = ProjectChange {
-        audience: Some(settings.audience),
-        issuer: Some(settings.issuer),
-        jwks_url: Some(settings.jwks_url),
-        allowed_origins: Some(settings.allowed_origins),
-        defaults: Some(settings.defaults),
-    };
-    let row = admin.store(&app).update_project(project.id, Some(project.version), &change).await?;
+    let row = admin.store(&app).update_project(project.id, apply).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(row.version, Shown::from(row)))
 }

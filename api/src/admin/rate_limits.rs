@@ -135,12 +135,15 @@ async fn patch(
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    let (project, current) = find(&app, &admin, &project, &id).await?;
-    if_match.check(current.version)?;
-    let settings = merge(&current.settings, changes)?;
-    check(&settings)?;
-    let row =
-        admin.store(&app).update_rate_limit(project, current.id, &settings, Some(current.version)).await?;
+    let project = super::project(&app, &admin, &project).await?.id;
+    let apply = |current: RateLimit| {
+        if_match.check(current.version)?;
+        let settings = merge(&current.settings, changes)?;
+        check(&settings)?;
+        Ok::<_, ApiError>(settings)
+    };
+    let id = super::number(&id, "rate limit")?;
+    let row = admin.store(&app).update_rate_limit(project, id, apply).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(row.version, Shown::from(row)))
 }

@@ -205,13 +205,15 @@ async fn patch(
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    let (project, key) = find(&app, &admin, &project, &kid).await?;
-    if_match.check(key.version)?;
-    let settings = merge(&Settings { expires_at: key.expires_at }, changes)?;
-    settings.check()?;
-    not_revoked(&key)?;
-    let (store, version) = (admin.store(&app), Some(key.version));
-    let key = store.update_signing_key(project, &kid, version, settings.expires_at).await?;
+    let (project, _) = find(&app, &admin, &project, &kid).await?;
+    let apply = |key: SigningKeyRow| {
+        if_match.check(key.version)?;
+        let settings = merge(&Settings { expires_at: key.expires_at }, changes)?;
+        settings.check()?;
+        not_revoked(&key)?;
+        Ok::<_, ApiError>(settings.expires_at)
+    };
+    let key = admin.store(&app).update_signing_key(project, &kid, apply).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(key.version, Shown::from(key)))
 }

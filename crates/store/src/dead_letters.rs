@@ -129,13 +129,16 @@ const NEWEST: &str = "select coalesce(max(id), 0) from dead_letters where projec
 
 const EDIT: &str = concat!(
     "with edited as (
-         update dead_letters set routing_key = $4, properties = $5, body = $6, edited_at = now(), version = version + 1
-         where project_id = $1 and id = $2 and version = $3 returning *) ",
+         update dead_letters set routing_key = $3, properties = $4, body = $5, edited_at = now(), version = version + 1
+         where project_id = $1 and id = $2 returning *) ",
     columns!(),
     "body from edited"
 );
 
 const ONE: &str = concat!(columns!(), "body from dead_letters where project_id = $1 and id = $2");
+
+const LOCKED: &str =
+    concat!(columns!(), "body from dead_letters where project_id = $1 and id = $2 for update");
 
 impl Store {
     /// Keeps the messages, all or none.
@@ -216,33 +219,34 @@ impl Store {
         }
     }
 
-    /// Writes a message anew, if it still has the expected version.
+    /// Writes a message anew, by what is made of it as it is; nobody else edits it meanwhile.
     ///
     /// # Errors
-    /// `Changed` where the version is another or the message is gone.
-    pub async fn edit_dead_letter(
+    /// `NotFound` where there is no such message in the project, and what `apply` refuses.
+    pub async fn edit_dead_letter<E: From<Error>>(
         &self,
         project: ProjectId,
         id: i64,
-        expected_version: i64,
-        change: &DeadLetterChange,
-    ) -> Result<DeadLetter> {
+        apply: impl FnOnce(DeadLetter) -> Result<DeadLetterChange, E>,
+    ) -> Result<DeadLetter, E> {
         let mut transaction = self.change().await?;
-        let row = sqlx::query_as(EDIT)
+        let query = sqlx::query_as(LOCKED).bind(project.0).bind(id);
+        let row = query.fetch_optional(&mut *transaction).await.map_err(Error::from)?;
+        let change = apply(row.ok_or(Error::NotFound("the dead letter"))?)?;
+        let row: DeadLetter = sqlx::query_as(EDIT)
             .bind(project.0)
             .bind(id)
-            .bind(expected_version)
             .bind(&change.routing_key)
             .bind(&change.properties)
             .bind(&change.body)
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let row: DeadLetter = row.ok_or(Error::Changed("the dead letter"))?;
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(Error::from)?;
         let (action, resource, resource_id) = ("changed", "dead-letters", id.to_string());
         let details = Some(json!({"routingKey": row.routing_key, "bodyBytes": row.body_bytes}));
         let note = Note { project: Some(project), action, resource, resource_id: &resource_id, details };
         audit::write(&mut transaction, &note).await?;
-        transaction.commit().await?;
+        transaction.commit().await.map_err(Error::from)?;
         Ok(row)
     }
 

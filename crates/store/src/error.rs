@@ -31,6 +31,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Nothing was there to be deleted. Whoever expected no version does not care whether it was changed: it is gone.
+    pub(crate) fn missed(what: &'static str, expected_version: Option<i64>) -> Self {
+        if expected_version.is_some() { Self::Changed(what) } else { Self::NotFound(what) }
+    }
+
     /// Whether the same call may succeed later, as it is.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))

@@ -83,10 +83,13 @@ const LIST: &str =
 
 const ONE: &str = concat!("select", columns!(), "from signing_keys where project_id = $1 and kid = $2");
 
+const LOCKED: &str =
+    concat!("select", columns!(), "from signing_keys where project_id = $1 and kid = $2 for update");
+
 const UPDATE: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
-     update signing_keys set expires_at = $4, version = version + 1
-     where project_id = $1 and kid = $2 and revoked_at is null and ($3::bigint is null or version = $3) returning",
+     update signing_keys set expires_at = $3, version = version + 1
+     where project_id = $1 and kid = $2 returning",
     columns!()
 );
 
@@ -214,22 +217,22 @@ impl Store {
         row.ok_or(Error::NotFound("the signing key"))
     }
 
-    /// Sets a signing key's end, if it still has the expected version.
+    /// Sets a signing key's end to what is made of the key as it is; nobody else changes it meanwhile.
     ///
     /// # Errors
-    /// `Changed` where the version is another, or the key was revoked or is gone.
-    pub async fn update_signing_key(
+    /// `NotFound` where the project has no such key, and what `apply` refuses.
+    pub async fn update_signing_key<E: From<Error>>(
         &self,
         project: ProjectId,
         kid: &str,
-        expected_version: Option<i64>,
-        expires_at: Option<DateTime<Utc>>,
-    ) -> Result<SigningKeyRow> {
-        let query = sqlx::query_as(UPDATE).bind(project.0).bind(kid).bind(expected_version).bind(expires_at);
+        apply: impl FnOnce(SigningKeyRow) -> Result<Option<DateTime<Utc>>, E>,
+    ) -> Result<SigningKeyRow, E> {
         let mut change = self.change().await?;
-        let row = query.fetch_optional(&mut *change).await?;
-        change.commit().await?;
-        row.ok_or(Error::Changed("the signing key"))
+        let expires_at = apply(locked(&mut change, project, kid).await?)?;
+        let query = sqlx::query_as(UPDATE).bind(project.0).bind(kid).bind(expires_at);
+        let row = query.fetch_one(&mut *change).await.map_err(Error::from)?;
+        change.commit().await.map_err(Error::from)?;
+        Ok(row)
     }
 
     /// Revokes a signing key for good. Doing it again changes nothing.
@@ -275,6 +278,12 @@ impl Store {
         }
         Ok(keys)
     }
+}
+
+/// The key, which nobody else changes until the transaction ends.
+async fn locked(change: &mut PgConnection, project: ProjectId, kid: &str) -> Result<SigningKeyRow> {
+    let row = sqlx::query_as(LOCKED).bind(project.0).bind(kid).fetch_optional(change).await?;
+    row.ok_or(Error::NotFound("the signing key"))
 }
 
 /// What a signing key's encryption is tied to.
