@@ -255,13 +255,10 @@ async fn rotate(
 ) -> Result<Response, ApiError> {
     let (id, old) = find(&app, &admin, &project, &kid).await?;
     let (new, overlap) = rotation.check(&old)?;
-    let now = app.clock.now();
-    if old.revoked_at.is_some() || old.expires_at.is_some_and(|end| end <= now) {
-        let detail = "a key that has been revoked or has ended cannot be rotated: make a new one";
-        return Err(ApiError::new(Code::Conflict, detail));
-    }
     let (new, secret) = new.check()?;
-    let made = admin.store(&app).replace_signing_key(id, (&kid, old.version), now + overlap, &new).await;
+    let now = app.clock.now();
+    let rotation = nuncio_store::Rotation { now, old_ends_at: now + overlap, new_ends_at: None };
+    let made = admin.store(&app).rotate_signing_key(id, &kid, &rotation, &new).await;
     let made = made.map_err(without_secret_key)?;
     app.directory.refresh().await?;
     Ok(created(project, made, secret))

@@ -96,3 +96,46 @@ async fn of_two_who_delete_one_thing_the_second_finds_it_gone() {
         }
     }
 }
+
+/// A key that had a successor was given a second one by whoever asked again, or in the same moment: two secrets were about,
+/// and one of them was nobody's.
+#[tokio::test]
+async fn a_key_has_one_successor_however_many_ask_for_one() {
+    let node = Node::start().await;
+    node.tenant("shop").await;
+    let peer = node.beside().await;
+    let admin = node.post("/admin/v1/admin-keys", &node.admin, &json!({"name": "a", "role": "admin"})).await;
+    let keys =
+        [format!("{SHOP}/keys/1"), format!("{SHOP}/signing-keys/main"), admin.header("location").to_owned()];
+    for path in keys {
+        let rotate = format!("{path}:rotate");
+        let ask = async |n: usize| {
+            let site = if n.is_multiple_of(2) { &*node } else { &peer.site };
+            let request =
+                site.request(Method::POST, &rotate, &node.admin).header("idempotency-key", format!("{n}"));
+            (n, Answer::of(request.json(&json!({})).send().await.expect("an answer")).await)
+        };
+        let (made, refused): (Vec<_>, Vec<_>) =
+            join_all((0..8).map(ask)).await.into_iter().partition(|(_, answer)| answer.status == 201);
+        let [(first, made)] = made.as_slice() else { panic!("{path}: {} successors", made.len()) };
+        let successor = made.header("location").rsplit('/').next().expect("a last part").to_owned();
+        for (_, answer) in refused {
+            let problem = answer.expect_problem(409, "CONFLICT");
+            assert!(
+                problem["detail"].as_str().is_some_and(|text| text.contains(&successor)),
+                "{path} {problem}"
+            );
+        }
+        let (_, again) = ask(*first).await;
+        assert_eq!(
+            (again.status, &again.text),
+            (made.status, &made.text),
+            "the first answer, its secret too"
+        );
+        // One whose secret was lost is revoked, and another takes its place.
+        let lost = format!("{}:revoke", made.header("location"));
+        node.post(&lost, &node.admin, &json!({})).await.expect(200);
+        node.post(&rotate, &node.admin, &json!({})).await.expect(201);
+        node.post(&rotate, &node.admin, &json!({})).await.expect_problem(409, "CONFLICT");
+    }
+}

@@ -180,6 +180,11 @@ const UPDATE_ADMIN_KEY: &str = concat!(
     admin_key_columns!()
 );
 
+/// The one in force that has taken this one's place.
+const SUCCESSOR: &str = "
+    select id, prefix from admin_keys where rotated_from = $1 and revoked_at is null
+        and (expires_at is null or expires_at > $2) limit 1";
+
 const REVOKE_ADMIN_KEY: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
      update admin_keys set revoked_at = coalesce(revoked_at, now()),
@@ -321,11 +326,16 @@ impl Store {
     /// would have.
     ///
     /// # Errors
-    /// `NotFound`; `Refused` where it has been revoked or has ended.
+    /// `NotFound`; `Refused` where it has been revoked or has ended; `Rotated` where one in force has its place already.
     pub async fn rotate_admin_key(&self, id: i64, rotation: &Rotation) -> Result<(AdminKey, Secret)> {
         let mut change = self.change().await?;
         let old = alone(&mut change, id).await?;
         rotation.check(old.revoked_at, old.expires_at)?;
+        let query = sqlx::query_as(SUCCESSOR).bind(id).bind(rotation.now);
+        let successor: Option<(i64, String)> = query.fetch_optional(&mut *change).await?;
+        if let Some((id, prefix)) = successor {
+            return Err(Error::Rotated(format!("admin key {id} ({prefix})")));
+        }
         let new = NewAdminKey { expires_at: rotation.end_of_new(old.expires_at), ..old.settings() };
         if let Some(end) = new.expires_at.filter(|end| old.expires_at.is_none_or(|before| *end < before))
             && new.is_owner_of_all()

@@ -145,6 +145,11 @@ const ONE_API_KEY: &str =
 const LOCKED_API_KEY: &str =
     concat!("select", api_key_columns!(), "from api_keys where project_id = $1 and id = $2 for update");
 
+/// The one in force that has taken this one's place.
+const SUCCESSOR: &str = "
+    select id, prefix from api_keys where project_id = $1 and rotated_from = $2 and revoked_at is null
+        and (expires_at is null or expires_at > $3) limit 1";
+
 const END_API_KEY: &str = "
     update api_keys set expires_at = $3, version = version + 1 where project_id = $1 and id = $2";
 
@@ -183,7 +188,8 @@ impl Store {
     /// `rotation` says, and no longer than it would have.
     ///
     /// # Errors
-    /// `NotFound` where the project has no such key; `Refused` where it has been revoked or has ended.
+    /// `NotFound` where the project has no such key; `Refused` where it has been revoked or has ended; `Rotated` where one
+    /// in force has its place already.
     pub async fn rotate_api_key(
         &self,
         project: ProjectId,
@@ -193,6 +199,11 @@ impl Store {
         let mut change = self.change().await?;
         let old = locked(&mut change, project, id).await?;
         rotation.check(old.revoked_at, old.expires_at)?;
+        let query = sqlx::query_as(SUCCESSOR).bind(project.0).bind(id).bind(rotation.now);
+        let successor: Option<(i64, String)> = query.fetch_optional(&mut *change).await?;
+        if let Some((id, prefix)) = successor {
+            return Err(Error::Rotated(format!("key {id} ({prefix})")));
+        }
         let settings = NewApiKey {
             label: old.label,
             rights: old.rights_text,

@@ -19,6 +19,11 @@ pub enum Error {
     /// It is in a state that does not allow this.
     #[error("{0}")]
     Refused(&'static str),
+    /// The key has been rotated, and this one, by what names it in paths and lists, takes its place.
+    #[error(
+        "the key has been rotated already, and {0} takes its place: revoke that one before you rotate it again"
+    )]
+    Rotated(String),
     /// A stored value cannot be read, or a secret cannot be encrypted or decrypted.
     #[error("{0}")]
     Unreadable(String),
