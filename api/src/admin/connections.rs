@@ -164,6 +164,10 @@ async fn disconnect(
     let project = super::project(&app, &admin, &project).await?;
     let (choice, reason) = order.choice()?;
     let who = json!({ "ids": choice.ids, "subject": choice.subject, "key": choice.key, "reason": reason });
+    // It is written first: what is ended cannot be opened again where the entry cannot be written.
+    let (action, resource, of) = ("disconnected", "connections", Some(project.id));
+    let note = Note { project: of, action, resource, resource_id: "", details: Some(who) };
+    admin.store(&app).note(&note).await?;
     let heard = app.errands.ask(project.id, &Errand::Disconnect(choice)).await?;
     let mut done = Done { disconnected: 0, nodes: Vec::new(), unanswered: heard.silent };
     for (node, answer) in heard.answers {
@@ -172,9 +176,6 @@ async fn disconnect(
             done.nodes.push(node);
         }
     }
-    let (action, resource, project) = ("disconnected", "connections", Some(project.id));
-    let note = Note { project, action, resource, resource_id: "", details: Some(who) };
-    admin.store(&app).note(&note).await?;
     Ok(Json(done))
 }
 

@@ -14,11 +14,11 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use nuncio_broker::Properties;
+use nuncio_model::Channel;
 use nuncio_model::cloudevents::write_time;
-use nuncio_model::{Channel, ProjectId};
-use nuncio_store::{DeadLetter, DeadLetterChange, DeadLetterFilter, DeadLetterOrder, Note};
+use nuncio_store::{DeadLetter, DeadLetterChange, DeadLetterFilter, DeadLetterOrder};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -220,9 +220,7 @@ async fn purge(
 ) -> Result<Json<Removed>, ApiError> {
     let project = super::project(&app, &admin, &project).await?;
     let filter = Matching::read(query.as_deref(), &[])?;
-    let (removed, more) = app.store.purge_dead_letters(project.id, &filter).await?;
-    note(&app, &admin, project.id, ("purged", ""), json!({ "removed": removed, "reason": filter.reason }))
-        .await?;
+    let (removed, more) = admin.store(&app).purge_dead_letters(project.id, &filter).await?;
     Ok(Json(Removed { removed, more }))
 }
 
@@ -353,23 +351,6 @@ async fn delete(
     Path((project, id)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     let project = super::project(&app, &admin, &project).await?;
-    let number = super::number(&id, "dead letter")?;
-    if app.store.delete_dead_letters(project.id, &[number]).await? == 0 {
-        return Err(ApiError::not_found("dead letter"));
-    }
-    note(&app, &admin, project.id, ("deleted", &number.to_string()), Value::Null).await?;
+    admin.store(&app).delete_dead_letter(project.id, super::number(&id, "dead letter")?).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Writes to the audit log what became of messages.
-pub(super) async fn note(
-    app: &App,
-    admin: &May<Change>,
-    project: ProjectId,
-    (action, resource_id): (&str, &str),
-    details: Value,
-) -> Result<(), ApiError> {
-    let details = Some(details).filter(|details| !details.is_null());
-    let note = Note { project: Some(project), action, resource: "dead-letters", resource_id, details };
-    Ok(admin.store(app).note(&note).await?)
 }
