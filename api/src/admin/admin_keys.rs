@@ -33,10 +33,10 @@ const MAX_NAME: usize = 200;
 const MAX_PROJECTS: usize = 100;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    let path = "/admin/v1/admin-keys/{id}";
     OpenApiRouter::new()
         .routes(routes!(list, create))
-        .routes(routes!(get, patch, delete))
-        .route("/admin/v1/admin-keys/{id}", post(act))
+        .merge(actions::beside(path, routes!(get, patch, delete), (&["rotate", "revoke"], post(act))))
         .merge(actions::described(routes!(rotate)))
         .merge(actions::described(routes!(revoke)))
 }

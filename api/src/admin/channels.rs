@@ -35,10 +35,10 @@ use crate::openapi::{EventsPage, Problem};
 const MAX_NAME_BYTES: usize = 200;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    let path = "/admin/v1/projects/{project}/channels/{channel}";
     OpenApiRouter::new()
         .routes(routes!(list))
-        .routes(routes!(get, delete))
-        .route("/admin/v1/projects/{project}/channels/{channel}", post(act))
+        .merge(actions::beside(path, routes!(get, delete), (&["purge"], post(act))))
         .merge(actions::described(routes!(purge)))
         .routes(routes!(events))
 }

@@ -35,10 +35,10 @@ const MAX_LABEL: usize = 200;
 const MAX_NETWORKS: usize = 100;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    let path = "/admin/v1/projects/{project}/keys/{id}";
     OpenApiRouter::new()
         .routes(routes!(list, create))
-        .routes(routes!(get, patch, delete))
-        .route("/admin/v1/projects/{project}/keys/{id}", post(act))
+        .merge(actions::beside(path, routes!(get, patch, delete), (&["rotate", "revoke"], post(act))))
         .merge(actions::described(routes!(rotate)))
         .merge(actions::described(routes!(revoke)))
 }

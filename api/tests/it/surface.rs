@@ -1,5 +1,7 @@
 //! The whole surface: every operation of the OpenAPI document, without rights.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use nuncio_model::ProjectName;
 use nuncio_model::rights::RightsText;
 use nuncio_store::{AuditFilter, NewAdminKey, Role};
@@ -94,6 +96,42 @@ async fn whoever_may_not_is_refused_before_their_body_is_looked_at() {
         seen += 1;
     }
     assert!(seen >= 30, "{seen} operations");
+}
+
+/// A thing and its actions once were one address with the methods of both.
+#[tokio::test]
+async fn every_address_tells_its_own_methods() {
+    let node = Node::start().await;
+    node.tenant("shop").await;
+    let mut taken: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (method, path) in operations() {
+        let methods = taken.entry(path).or_default();
+        methods.insert(method.to_string());
+        if method == Method::GET {
+            methods.insert("HEAD".to_owned());
+        }
+    }
+    assert!(taken.contains_key("/admin/v1/projects/shop/keys/1:rotate"), "{taken:?}");
+    for (path, methods) in taken {
+        for other in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            if methods.contains(other.as_str()) {
+                continue;
+            }
+            let answer = node.send(other.clone(), &path, &node.admin, &json!({})).await;
+            let allowed: BTreeSet<_> =
+                answer.header("allow").split(',').map(|name| name.trim().to_owned()).collect();
+            assert_eq!((answer.status.as_u16(), &allowed), (405, &methods), "{other} {path}");
+        }
+    }
+    // Also where a client writes the colon in another way; and an action that is unknown is none.
+    let encoded = "/admin/v1/projects/shop/keys/1%3Arevoke";
+    node.post(encoded, &node.admin, &json!({})).await.expect(200);
+    for path in ["keys/1:burn", "channels/orders:rotate"] {
+        let path = format!("/admin/v1/projects/shop/{path}");
+        node.post(&path, &node.admin, &json!({})).await.expect_problem(404, "NOT_FOUND");
+        node.get(&path, &node.admin).await.expect_problem(404, "NOT_FOUND");
+        node.post(&path, "", &json!({})).await.expect_problem(401, "UNAUTHENTICATED");
+    }
 }
 
 /// What only owners may do.
