@@ -1,9 +1,11 @@
 //! Who is asking: API keys, tokens and admin keys, and the extractors that handlers name them by.
 //!
-//! An extractor says who it is; what they may do is a visible line of each handler.
+//! An extractor says who it is. What they may do is a visible line of each handler; of the admin API's it is a part of the
+//! extractor, [`May`].
 
 mod bearer;
 mod jwks;
+mod may;
 mod minter;
 pub(crate) mod public_key;
 pub mod standing;
@@ -18,7 +20,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use nuncio_model::rights::Proof;
 use nuncio_model::{Action, Channel, Identity, Pattern, ProjectId, Secret};
-use nuncio_store::{Actor, ActorKind, AdminKey, Role, Store};
+use nuncio_store::{Actor, ActorKind, AdminKey};
 
 use crate::address::ClientAddress;
 use crate::app::App;
@@ -27,6 +29,7 @@ use crate::error::ApiError;
 use crate::problem;
 
 pub use jwks::Jwks;
+pub(crate) use may::{Change, ChangeAll, DeleteProjects, ManageAdminKeys, May, Permission};
 pub(crate) use minter::{Minter, is_api_key};
 pub use standing::{Over, Standing};
 pub use token::{MintError, mint_token};
@@ -177,11 +180,6 @@ impl Admin {
         }
     }
 
-    /// The database, changed by whoever is asking.
-    pub fn store(&self, app: &App) -> Store {
-        app.store.acting_as(self.actor())
-    }
-
     /// The key's text, by which what is kept for its holder alone is sealed.
     pub(crate) fn text(&self) -> &Secret {
         &self.text
@@ -200,32 +198,6 @@ impl Admin {
         match self.key.projects {
             None => Ok(()),
             Some(_) => Err(ApiError::forbidden("this admin key is for some projects, and this concerns all")),
-        }
-    }
-
-    /// Refuses a role that may only look.
-    ///
-    /// # Errors
-    /// `FORBIDDEN` for viewers.
-    pub fn may_change(&self) -> Result<(), ApiError> {
-        match self.key.role {
-            Role::Owner | Role::Admin => Ok(()),
-            Role::Viewer => {
-                Err(ApiError::forbidden("this admin key may look and not change: its role is viewer"))
-            }
-        }
-    }
-
-    /// Refuses all but owners.
-    ///
-    /// # Errors
-    /// `FORBIDDEN` for admins and viewers.
-    pub fn is_owner(&self) -> Result<(), ApiError> {
-        match self.key.role {
-            Role::Owner => Ok(()),
-            Role::Admin | Role::Viewer => {
-                Err(ApiError::forbidden("only an admin key with the role owner may do this"))
-            }
         }
     }
 }

@@ -249,7 +249,9 @@ impl From<nuncio_store::Error> for ApiError {
         }
         match error {
             Store::NotFound(_) => Self::new(Code::NotFound, error.to_string()),
-            Store::Exists(_) | Store::Refused(_) => Self::new(Code::Conflict, error.to_string()),
+            Store::Exists(_) | Store::Refused(_) | Store::Rotated(_) => {
+                Self::new(Code::Conflict, error.to_string())
+            }
             Store::Changed(_) => Self::new(Code::PreconditionFailed, error.to_string()),
             other => Self::internal(other),
         }

@@ -23,7 +23,7 @@ use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
 use super::rotation::{Rotate, check_end};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, ManageAdminKeys, May, Permission};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -33,10 +33,10 @@ const MAX_NAME: usize = 200;
 const MAX_PROJECTS: usize = 100;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    let path = "/admin/v1/admin-keys/{id}";
     OpenApiRouter::new()
         .routes(routes!(list, create))
-        .routes(routes!(get, patch, delete))
-        .route("/admin/v1/admin-keys/{id}", post(act))
+        .merge(actions::beside(path, routes!(get, patch, delete), (&["rotate", "revoke"], post(act))))
         .merge(actions::described(routes!(rotate)))
         .merge(actions::described(routes!(revoke)))
 }
@@ -132,7 +132,7 @@ async fn list(
     admin: Admin,
     Query(paging): Query<Paging>,
 ) -> Result<Json<List<Shown>>, ApiError> {
-    let only = if manages(&admin).is_ok() { None } else { Some(admin.key.id) };
+    let only = if manages(&admin) { None } else { Some(admin.key.id) };
     let limit = paging.limit()?;
     let rows = app.store.list_admin_keys(paging.after_number()?, limit + 1, only).await?;
     let snapshot = app.directory.snapshot();
@@ -147,11 +147,11 @@ async fn list(
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Body(new): Body<Settings>,
 ) -> Result<Response, ApiError> {
-    manages(&admin)?;
-    let new = new.check(&app, None).await?;
+    app.directory.refresh().await?;
+    let new = new.check(&app.directory.snapshot(), None, app.clock.now())?;
     let made = admin.store(&app).make_admin_key(&new).await?;
     answer_new(&app, made).await
 }
@@ -192,18 +192,18 @@ async fn get(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Path(id): Path<String>,
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    manages(&admin)?;
-    let key = find(&app, &admin, &id).await?;
-    if_match.check(key.version)?;
-    let current = Settings::of(&app.directory.snapshot(), &key);
-    let change = merge(&current, changes)?.check(&app, Some(&key)).await?;
-    let store = admin.store(&app);
-    let key = store.update_admin_key(key.id, Some(key.version), &change, app.clock.now()).await?;
+    let id = find(&app, &admin, &id).await?.id;
+    let (snapshot, now) = (app.directory.snapshot(), app.clock.now());
+    let apply = |key: &AdminKey| {
+        if_match.check(key.version)?;
+        merge(&Settings::of(&snapshot, key), changes)?.check(&snapshot, Some(key), now)
+    };
+    let key = admin.store(&app).update_admin_key(id, now, apply).await?;
     app.directory.refresh().await?;
     Ok(answer(&app, key))
 }
@@ -211,7 +211,7 @@ async fn patch(
 /// Does to an admin key what stands after its id.
 async fn act(
     state: State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Path(segment): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -234,11 +234,10 @@ async fn act(
 )]
 async fn rotate(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Path(id): Path<String>,
     Body(wanted): Body<Rotate>,
 ) -> Result<Response, ApiError> {
-    manages(&admin)?;
     let key = find(&app, &admin, &id).await?;
     let rotation = wanted.check(app.clock.now())?;
     let made = admin.store(&app).rotate_admin_key(key.id, &rotation).await?;
@@ -257,10 +256,9 @@ async fn rotate(
 )]
 async fn revoke(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    manages(&admin)?;
     let key = find(&app, &admin, &id).await?;
     let key = admin.store(&app).revoke_admin_key(key.id, app.clock.now()).await?;
     app.directory.refresh().await?;
@@ -279,11 +277,10 @@ async fn revoke(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ManageAdminKeys>,
     Path(id): Path<String>,
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
-    manages(&admin)?;
     let key = find(&app, &admin, &id).await?;
     if_match.check(key.version)?;
     admin.store(&app).revoke_admin_key(key.id, app.clock.now()).await?;
@@ -291,17 +288,15 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Refuses all but owners for all projects: whoever could make a key that may more than their own would be one.
-fn manages(admin: &Admin) -> Result<(), ApiError> {
-    admin.is_owner()?;
-    admin.is_global()
+fn manages(admin: &Admin) -> bool {
+    ManageAdminKeys::check(admin).is_ok()
 }
 
 /// The key, where whoever asks may see it.
 async fn find(app: &App, admin: &Admin, id: &str) -> Result<AdminKey, ApiError> {
     let none = || ApiError::not_found("admin key");
     let id = super::number(id, "admin key")?;
-    if manages(admin).is_err() && id != admin.key.id {
+    if !manages(admin) && id != admin.key.id {
         return Err(none());
     }
     app.directory.refresh().await?;
@@ -320,9 +315,12 @@ impl Settings {
 
     /// The settings, where they are good. Of a key that is changed, what stays need not be good any more: its end may
     /// have passed, and its projects may be gone.
-    async fn check(self, app: &App, before: Option<&AdminKey>) -> Result<NewAdminKey, ApiError> {
-        app.directory.refresh().await?;
-        let snapshot = app.directory.snapshot();
+    fn check(
+        self,
+        snapshot: &Snapshot,
+        before: Option<&AdminKey>,
+        now: DateTime<Utc>,
+    ) -> Result<NewAdminKey, ApiError> {
         let mut error = ApiError::invalid("the admin key cannot be like this");
         let name_ok =
             (1..=MAX_NAME).contains(&self.name.chars().count()) && !self.name.chars().any(char::is_control);
@@ -330,14 +328,14 @@ impl Settings {
             error = error.field("name", "must have 1 to 200 characters, and no control characters");
         }
         if self.expires_at != before.and_then(|key| key.expires_at) {
-            error = check_end(error, self.expires_at, app.clock.now());
+            error = check_end(error, self.expires_at, now);
         }
-        let known = before.map(|key| Self::of(&snapshot, key).projects);
+        let known = before.map(|key| Self::of(snapshot, key).projects);
         let projects = match (&self.projects, known) {
             (None, _) => None,
             (now, Some(was)) if *now == was => before.and_then(|key| key.projects.clone()),
             (Some(names), _) => {
-                let (found, judged) = numbers(&snapshot, names, error);
+                let (found, judged) = numbers(snapshot, names, error);
                 error = judged;
                 Some(found)
             }

@@ -26,7 +26,7 @@ use super::actions;
 use super::body::Body;
 use super::list::{List, Paging};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, May};
 use crate::error::ApiError;
 use crate::history;
 use crate::openapi::{EventsPage, Problem};
@@ -35,10 +35,10 @@ use crate::openapi::{EventsPage, Problem};
 const MAX_NAME_BYTES: usize = 200;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    let path = "/admin/v1/projects/{project}/channels/{channel}";
     OpenApiRouter::new()
         .routes(routes!(list))
-        .routes(routes!(get, delete))
-        .route("/admin/v1/projects/{project}/channels/{channel}", post(act))
+        .merge(actions::beside(path, routes!(get, delete), (&["purge"], post(act))))
         .merge(actions::described(routes!(purge)))
         .routes(routes!(events))
 }
@@ -241,7 +241,7 @@ async fn events(
 /// What is done to a channel by an action in its path.
 async fn act(
     state: State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, segment)): Path<(String, String)>,
     request: Request,
 ) -> Result<Json<Purged>, ApiError> {
@@ -266,11 +266,10 @@ async fn act(
 )]
 async fn purge(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, channel)): Path<(String, String)>,
     Body(wanted): Body<Purge>,
 ) -> Result<Json<Purged>, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let (channel, _) = find(&app, &project, &channel).await?;
     let through = wanted.read(project.id, &app.store.head(project.id).await?)?;
@@ -293,10 +292,9 @@ async fn purge(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, channel)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let (channel, _) = find(&app, &project, &channel).await?;
     let purged = admin.store(&app).delete_channel(project.id, &channel).await?;

@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 
 use super::body::Body;
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, May};
 use crate::connections::{Answer, Choice, Errand, Kind, Listed, Listing, Rank, Shown, Sort};
 use crate::error::{ApiError, FieldError};
 use crate::openapi::Problem;
@@ -157,14 +157,17 @@ async fn list(
 )]
 async fn disconnect(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     Body(order): Body<Order>,
 ) -> Result<Json<Done>, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let (choice, reason) = order.choice()?;
     let who = json!({ "ids": choice.ids, "subject": choice.subject, "key": choice.key, "reason": reason });
+    // It is written first: what is ended cannot be opened again where the entry cannot be written.
+    let (action, resource, of) = ("disconnected", "connections", Some(project.id));
+    let note = Note { project: of, action, resource, resource_id: "", details: Some(who) };
+    admin.store(&app).note(&note).await?;
     let heard = app.errands.ask(project.id, &Errand::Disconnect(choice)).await?;
     let mut done = Done { disconnected: 0, nodes: Vec::new(), unanswered: heard.silent };
     for (node, answer) in heard.answers {
@@ -173,9 +176,6 @@ async fn disconnect(
             done.nodes.push(node);
         }
     }
-    let (action, resource, project) = ("disconnected", "connections", Some(project.id));
-    let note = Note { project, action, resource, resource_id: "", details: Some(who) };
-    admin.store(&app).note(&note).await?;
     Ok(Json(done))
 }
 

@@ -14,11 +14,11 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use nuncio_broker::Properties;
+use nuncio_model::Channel;
 use nuncio_model::cloudevents::write_time;
-use nuncio_model::{Channel, ProjectId};
-use nuncio_store::{DeadLetter, DeadLetterChange, DeadLetterFilter, DeadLetterOrder, Note};
+use nuncio_store::{DeadLetter, DeadLetterChange, DeadLetterFilter, DeadLetterOrder};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -27,7 +27,7 @@ use super::body::{Body, merge_members};
 use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 use crate::query;
@@ -214,16 +214,13 @@ pub(super) struct Removed {
 )]
 async fn purge(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Removed>, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let filter = Matching::read(query.as_deref(), &[])?;
-    let (removed, more) = app.store.purge_dead_letters(project.id, &filter).await?;
-    note(&app, &admin, project.id, ("purged", ""), json!({ "removed": removed, "reason": filter.reason }))
-        .await?;
+    let (removed, more) = admin.store(&app).purge_dead_letters(project.id, &filter).await?;
     Ok(Json(Removed { removed, more }))
 }
 
@@ -305,18 +302,18 @@ pub(super) fn new_body(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
     if_match: IfMatch,
     Body(edit): Body<Edit>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
-    let letter = app.store.dead_letter(project.id, super::number(&id, "dead letter")?).await?;
-    if_match.check(letter.version)?;
-    let (id, version) = (letter.id, letter.version);
-    let change = edit.apply(letter)?;
-    let letter = admin.store(&app).edit_dead_letter(project.id, id, version, &change).await?;
+    let apply = |letter: DeadLetter| {
+        if_match.check(letter.version)?;
+        edit.apply(letter)
+    };
+    let id = super::number(&id, "dead letter")?;
+    let letter = admin.store(&app).edit_dead_letter(project.id, id, apply).await?;
     Ok(etag::ok(letter.version, Shown::whole(letter)))
 }
 
@@ -350,28 +347,10 @@ async fn get(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
-    let number = super::number(&id, "dead letter")?;
-    if app.store.delete_dead_letters(project.id, &[number]).await? == 0 {
-        return Err(ApiError::not_found("dead letter"));
-    }
-    note(&app, &admin, project.id, ("deleted", &number.to_string()), Value::Null).await?;
+    admin.store(&app).delete_dead_letter(project.id, super::number(&id, "dead letter")?).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Writes to the audit log what became of messages.
-pub(super) async fn note(
-    app: &App,
-    admin: &Admin,
-    project: ProjectId,
-    (action, resource_id): (&str, &str),
-    details: Value,
-) -> Result<(), ApiError> {
-    let details = Some(details).filter(|details| !details.is_null());
-    let note = Note { project: Some(project), action, resource: "dead-letters", resource_id, details };
-    Ok(admin.store(app).note(&note).await?)
 }

@@ -19,7 +19,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{OpenApi, RefOr, Required};
 
 use crate::app::App;
-use crate::auth::{Admin, is_api_key};
+use crate::auth::{Admin, Change, Permission, is_api_key};
 use crate::body::Payload;
 use crate::error::ApiError;
 
@@ -28,6 +28,8 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
 const MAX_KEY_BYTES: usize = 255;
 /// What is below this is the admin API.
 const ADMIN: &str = "/admin/v1/";
+/// The one POST that those may send, too, who may only look.
+const LOOKS: &str = "/tokens:inspect";
 /// The headers of an answer that belong to it, and not to the one journey.
 const KEPT_HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG];
 /// The largest body that is kept with an answer; none of this API comes near it.
@@ -60,6 +62,10 @@ async fn once(app: Arc<App>, request: Request, next: Next) -> Result<Response, A
     // A project that was made through another node a moment ago is known here, too.
     app.directory.refresh().await?;
     let admin = Admin::from_request_parts(&mut parts, &app).await?;
+    if Change::check(&admin).is_err() && !parts.uri.path().ends_with(LOOKS) {
+        // It will be refused: nothing is read here of what they send.
+        return Ok(next.run(Request::from_parts(parts, body)).await);
+    }
     let name = key_of(&parts.headers)?.to_owned();
     let whole = Request::from_parts(parts.clone(), body);
     let Payload(bytes) = Payload::from_request(whole, &()).await?;

@@ -25,7 +25,7 @@ use super::list::{List, Paging};
 use super::rotation::{Rotate, check_end};
 use super::{actions, rights};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -35,10 +35,10 @@ const MAX_LABEL: usize = 200;
 const MAX_NETWORKS: usize = 100;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    let path = "/admin/v1/projects/{project}/keys/{id}";
     OpenApiRouter::new()
         .routes(routes!(list, create))
-        .routes(routes!(get, patch, delete))
-        .route("/admin/v1/projects/{project}/keys/{id}", post(act))
+        .merge(actions::beside(path, routes!(get, patch, delete), (&["rotate", "revoke"], post(act))))
         .merge(actions::described(routes!(rotate)))
         .merge(actions::described(routes!(revoke)))
 }
@@ -147,11 +147,10 @@ async fn list(
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     Body(new): Body<Settings>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let new = new.check(None, app.clock.now())?;
     let (key, secret) = admin.store(&app).create_api_key(project.id, &new).await?;
@@ -189,17 +188,19 @@ async fn get(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
-    let (project, key) = find(&app, &admin, &project, &id).await?;
-    if_match.check(key.version)?;
-    let (id, version, end) = (key.id, key.version, key.expires_at);
-    let change = merge(&Settings::from(key), changes)?.check(end, app.clock.now())?;
-    let key = admin.store(&app).update_api_key(project, id, Some(version), &change).await?;
+    let project = super::project(&app, &admin, &project).await?.id;
+    let apply = |key: ApiKey| {
+        if_match.check(key.version)?;
+        let end = key.expires_at;
+        merge(&Settings::from(key), changes)?.check(end, app.clock.now())
+    };
+    let id = super::number(&id, "key")?;
+    let key = admin.store(&app).update_api_key(project, id, apply).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(key.version, Shown::from(key)))
 }
@@ -207,7 +208,7 @@ async fn patch(
 /// Does to a key what stands after its id.
 async fn act(
     state: State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, segment)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -231,11 +232,10 @@ async fn act(
 )]
 async fn rotate(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
     Body(wanted): Body<Rotate>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let (owner, key) = find(&app, &admin, &project, &id).await?;
     let rotation = wanted.check(app.clock.now())?;
     let (key, secret) = admin.store(&app).rotate_api_key(owner, key.id, &rotation).await?;
@@ -251,10 +251,9 @@ async fn rotate(
 )]
 async fn revoke(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let (project, key) = find(&app, &admin, &project, &id).await?;
     let key = admin.store(&app).revoke_api_key(project, key.id).await?;
     app.directory.refresh().await?;
@@ -269,11 +268,10 @@ async fn revoke(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
-    admin.may_change()?;
     let (project, key) = find(&app, &admin, &project, &id).await?;
     if_match.check(key.version)?;
     admin.store(&app).revoke_api_key(project, key.id).await?;

@@ -19,7 +19,7 @@ use super::body::{Body, Object, merge};
 use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -73,11 +73,10 @@ async fn list(
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     Body(mut new): Body<Object>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let name = match new.shift_remove("name") {
         Some(Value::String(name)) if namespace::is_name(&name) => Some(name),
@@ -120,18 +119,19 @@ async fn get(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, name)): Path<(String, String)>,
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let (project, current) = find(&app, &admin, &project, &name).await?;
-    if_match.check(current.version)?;
-    let settings = merge(&current.settings, changes)?;
-    problems(&settings).if_any_field()?;
-    let row =
-        admin.store(&app).update_namespace(project, &current.name, &settings, Some(current.version)).await?;
+    let apply = |current: Namespace| {
+        if_match.check(current.version)?;
+        let settings = merge(&current.settings, changes)?;
+        problems(&settings).if_any_field()?;
+        Ok::<_, ApiError>(settings)
+    };
+    let row = admin.store(&app).update_namespace(project, &current.name, apply).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(row.version, Shown::from(row)))
 }
@@ -144,11 +144,10 @@ async fn patch(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, name)): Path<(String, String)>,
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
-    admin.may_change()?;
     let (project, current) = find(&app, &admin, &project, &name).await?;
     if_match.check(current.version)?;
     admin.store(&app).delete_namespace(project, &current.name, if_match.0).await?;

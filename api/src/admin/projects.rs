@@ -24,7 +24,7 @@ use super::body::{Body, Object, merge};
 use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, ChangeAll, DeleteProjects, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -109,6 +109,13 @@ pub(super) struct Settings {
     defaults: NamespaceSettings,
 }
 
+impl From<ProjectRow> for Settings {
+    fn from(row: ProjectRow) -> Self {
+        let ProjectRow { audience, issuer, jwks_url, allowed_origins, defaults, .. } = row;
+        Self { audience, issuer, jwks_url, allowed_origins, defaults }
+    }
+}
+
 /// A project to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -173,11 +180,9 @@ async fn list(
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<ChangeAll>,
     Body(new): Body<New>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
-    admin.is_global()?;
     let New { name, audience, issuer, jwks_url, allowed_origins, defaults } = new;
     let settings = Settings { audience, issuer, jwks_url, allowed_origins, defaults };
     let error = settings.problems(&app);
@@ -214,31 +219,20 @@ async fn get(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(name): Path<String>,
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &name).await?;
-    if_match.check(project.version)?;
-    let current = Settings {
-        audience: project.audience.clone(),
-        issuer: project.issuer.clone(),
-        jwks_url: project.jwks_url.clone(),
-        allowed_origins: project.allowed_origins.clone(),
-        defaults: project.defaults.settings.clone(),
+    let apply = |current: ProjectRow| {
+        if_match.check(current.version)?;
+        let settings = merge(&Settings::from(current), changes)?;
+        settings.problems(&app).if_any_field()?;
+        let Settings { audience, issuer, jwks_url, allowed_origins, defaults } = settings;
+        Ok::<_, ApiError>(ProjectChange { audience, issuer, jwks_url, allowed_origins, defaults })
     };
-    let settings = merge(&current, changes)?;
-    settings.problems(&app).if_any_field()?;
-    let change = ProjectChange {
-        audience: Some(settings.audience),
-        issuer: Some(settings.issuer),
-        jwks_url: Some(settings.jwks_url),
-        allowed_origins: Some(settings.allowed_origins),
-        defaults: Some(settings.defaults),
-    };
-    let row = admin.store(&app).update_project(project.id, Some(project.version), &change).await?;
+    let row = admin.store(&app).update_project(project.id, apply).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(row.version, Shown::from(row)))
 }
@@ -250,11 +244,10 @@ async fn patch(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<DeleteProjects>,
     Path(name): Path<String>,
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
-    admin.is_owner()?;
     let project = super::project(&app, &admin, &name).await?;
     if_match.check(project.version)?;
     admin.store(&app).delete_project(project.id, if_match.0).await?;

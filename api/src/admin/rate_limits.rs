@@ -18,7 +18,7 @@ use super::body::{Body, Object, merge};
 use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -81,11 +81,10 @@ async fn list(
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     Body(settings): Body<RateLimitSettings>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     check(&settings)?;
     let row = admin.store(&app).create_rate_limit(project.id, &settings).await?;
@@ -131,18 +130,20 @@ async fn get(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
-    let (project, current) = find(&app, &admin, &project, &id).await?;
-    if_match.check(current.version)?;
-    let settings = merge(&current.settings, changes)?;
-    check(&settings)?;
-    let row =
-        admin.store(&app).update_rate_limit(project, current.id, &settings, Some(current.version)).await?;
+    let project = super::project(&app, &admin, &project).await?.id;
+    let apply = |current: RateLimit| {
+        if_match.check(current.version)?;
+        let settings = merge(&current.settings, changes)?;
+        check(&settings)?;
+        Ok::<_, ApiError>(settings)
+    };
+    let id = super::number(&id, "rate limit")?;
+    let row = admin.store(&app).update_rate_limit(project, id, apply).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(row.version, Shown::from(row)))
 }
@@ -162,11 +163,10 @@ async fn patch(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
-    admin.may_change()?;
     let (project, current) = find(&app, &admin, &project, &id).await?;
     if_match.check(current.version)?;
     admin.store(&app).delete_rate_limit(project, current.id, if_match.0).await?;

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use nuncio_broker::{Error as BrokerError, Link, Names, Properties};
 use nuncio_model::cloudevents::is_writable;
 use nuncio_model::{Channel, Code, ProjectId};
-use nuncio_store::{DeadLetter, DeadLetterFilter, DeadLetterOrder, Project};
+use nuncio_store::{DeadLetter, DeadLetterFilter, DeadLetterOrder, Note, Project};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
@@ -18,9 +18,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::body::Body;
-use super::dead_letters::{new_body, note};
+use super::dead_letters::new_body;
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Change, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -217,11 +217,10 @@ impl Mending {
 )]
 async fn redrive(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     Body(wanted): Body<Redrive>,
 ) -> Result<Json<Redriven>, ApiError> {
-    admin.may_change()?;
     let (ids, filter, mending) = wanted.check()?;
     let project = super::project(&app, &admin, &project).await?;
     let broker = app.broker.as_ref().ok_or_else(|| {
@@ -235,18 +234,34 @@ async fn redrive(
         return Ok(Json(Redriven { results: Vec::new() }));
     }
     let link = broker.connect("redrive").await.map_err(refused)?;
+    // It is written first: what is published cannot be taken back where the entry cannot be written.
+    note(&app, &admin, project.id, ("redriving", &ids)).await?;
     let until = Instant::now() + PATIENCE;
     let mut results = Vec::with_capacity(ids.len());
     for id in &ids {
         results.push(Redriving::of(id, one(&app, &project, &link, &mending, id, until).await));
     }
     link.close().await;
-    let published: Vec<&str> = results.iter().filter(|result| result.ok).map(|result| &*result.id).collect();
+    let published: Vec<String> =
+        results.iter().filter(|result| result.ok).map(|result| result.id.clone()).collect();
     if !published.is_empty() {
-        let details = json!({ "published": published.len(), "ids": published });
-        note(&app, &admin, project.id, ("redriven", ""), details).await?;
+        note(&app, &admin, project.id, ("redriven", &published)).await?;
     }
     answer(results)
+}
+
+/// Writes to the audit log which messages are to be published again, or were.
+async fn note(
+    app: &App,
+    admin: &May<Change>,
+    project: ProjectId,
+    (action, ids): (&str, &[String]),
+) -> Result<(), ApiError> {
+    // What is no number names no message, and may be of any length.
+    let ids: Vec<&String> = ids.iter().filter(|id| id.parse::<i64>().is_ok()).collect();
+    let (project, resource, resource_id) = (Some(project), "dead-letters", "");
+    let details = Some(json!({ "ids": ids }));
+    Ok(admin.store(app).note(&Note { project, action, resource, resource_id, details }).await?)
 }
 
 /// One at a time is in memory, since its body may be large; on a channel of its own, which a message that the broker
@@ -271,8 +286,7 @@ async fn one(
     published
         .map_err(|_| ApiError::unavailable("the broker did not confirm it in time"))?
         .map_err(refused)?;
-    app.store.delete_dead_letters(project.id, &[letter.id]).await?;
-    Ok(())
+    Ok(app.store.forget_dead_letter(project.id, letter.id).await?)
 }
 
 /// What the message itself is to blame for is said; the rest is the broker's, and for the log.

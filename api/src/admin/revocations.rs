@@ -27,7 +27,7 @@ use utoipa_axum::routes;
 use super::body::Body;
 use super::list::{List, Paging};
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Change, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -221,11 +221,10 @@ async fn list(
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     Body(new): Body<New>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let new = new.check(app.clock.now())?;
     let made = admin.store(&app).create_revocation(project.id, &new).await?.ok_or_else(full)?;
@@ -267,10 +266,9 @@ async fn get(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, id)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     admin.store(&app).delete_revocation(project.id, super::number(&id, "revocation")?).await?;
     app.directory.refresh().await?;

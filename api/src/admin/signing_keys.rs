@@ -22,8 +22,8 @@ use super::body::{Body, Object, merge};
 use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
 use crate::app::App;
-use crate::auth::Admin;
 use crate::auth::public_key::{PublicKey, algorithm, to_pem};
+use crate::auth::{Admin, Change, May};
 use crate::error::ApiError;
 use crate::openapi::Problem;
 
@@ -39,10 +39,10 @@ const DEFAULT_OVERLAP_SECONDS: i64 = 86_400;
 const MAX_OVERLAP_SECONDS: i64 = 31_536_000;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    let path = "/admin/v1/projects/{project}/signing-keys/{kid}";
     OpenApiRouter::new()
         .routes(routes!(list, create))
-        .routes(routes!(get, patch, delete))
-        .route("/admin/v1/projects/{project}/signing-keys/{kid}", post(act))
+        .merge(actions::beside(path, routes!(get, patch, delete), (&["rotate", "revoke"], post(act))))
         .merge(actions::described(routes!(rotate)))
         .merge(actions::described(routes!(revoke)))
 }
@@ -159,11 +159,10 @@ async fn list(
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path(project): Path<String>,
     Body(new): Body<New>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let project = super::project(&app, &admin, &project).await?;
     let (new, secret) = new.check()?;
     let made = admin.store(&app).add_signing_key(project.id, &new).await.map_err(without_secret_key)?;
@@ -201,19 +200,20 @@ async fn get(
 )]
 async fn patch(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, kid)): Path<(String, String)>,
     if_match: IfMatch,
     Body(changes): Body<Object>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
-    let (project, key) = find(&app, &admin, &project, &kid).await?;
-    if_match.check(key.version)?;
-    let settings = merge(&Settings { expires_at: key.expires_at }, changes)?;
-    settings.check()?;
-    not_revoked(&key)?;
-    let (store, version) = (admin.store(&app), Some(key.version));
-    let key = store.update_signing_key(project, &kid, version, settings.expires_at).await?;
+    let (project, _) = find(&app, &admin, &project, &kid).await?;
+    let apply = |key: SigningKeyRow| {
+        if_match.check(key.version)?;
+        let settings = merge(&Settings { expires_at: key.expires_at }, changes)?;
+        settings.check()?;
+        not_revoked(&key)?;
+        Ok::<_, ApiError>(settings.expires_at)
+    };
+    let key = admin.store(&app).update_signing_key(project, &kid, apply).await?;
     app.directory.refresh().await?;
     Ok(etag::ok(key.version, Shown::from(key)))
 }
@@ -221,7 +221,7 @@ async fn patch(
 /// Does to a signing key what stands after its id.
 async fn act(
     state: State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, segment)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -249,20 +249,16 @@ async fn act(
 )]
 async fn rotate(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, kid)): Path<(String, String)>,
     Body(rotation): Body<Rotation>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let (id, old) = find(&app, &admin, &project, &kid).await?;
     let (new, overlap) = rotation.check(&old)?;
-    let now = app.clock.now();
-    if old.revoked_at.is_some() || old.expires_at.is_some_and(|end| end <= now) {
-        let detail = "a key that has been revoked or has ended cannot be rotated: make a new one";
-        return Err(ApiError::new(Code::Conflict, detail));
-    }
     let (new, secret) = new.check()?;
-    let made = admin.store(&app).replace_signing_key(id, (&kid, old.version), now + overlap, &new).await;
+    let now = app.clock.now();
+    let rotation = nuncio_store::Rotation { now, old_ends_at: now + overlap, new_ends_at: None };
+    let made = admin.store(&app).rotate_signing_key(id, &kid, &rotation, &new).await;
     let made = made.map_err(without_secret_key)?;
     app.directory.refresh().await?;
     Ok(created(project, made, secret))
@@ -279,10 +275,9 @@ async fn rotate(
 )]
 async fn revoke(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, kid)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    admin.may_change()?;
     let (project, _) = find(&app, &admin, &project, &kid).await?;
     let key = admin.store(&app).revoke_signing_key(project, &kid).await?;
     app.directory.refresh().await?;
@@ -300,11 +295,10 @@ async fn revoke(
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    admin: Admin,
+    admin: May<Change>,
     Path((project, kid)): Path<(String, String)>,
     if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
-    admin.may_change()?;
     let (project, key) = find(&app, &admin, &project, &kid).await?;
     if_match.check(key.version)?;
     admin.store(&app).revoke_signing_key(project, &kid).await?;

@@ -10,8 +10,9 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use nuncio_model::cloudevents::write_time;
 use nuncio_model::rights::RightsText;
 use nuncio_model::{Code, Rights, ids};
-use nuncio_store::{Project, SigningKey};
+use nuncio_store::{Note, Project, SigningKey};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -83,10 +84,9 @@ async fn mint(
     Path(name): Path<String>,
     Body(new): Body<NewTokenRequest>,
 ) -> Result<Response, ApiError> {
-    minter.may_mint()?;
     let project = match (&minter, minter.own_project(&app, &name)?) {
         (Minter::Admin(admin), _) => super::project(&app, admin, &name).await?,
-        (Minter::Key(_), own) => own.ok_or_else(|| ApiError::not_found("project"))?,
+        (Minter::Key(..), own) => own.ok_or_else(|| ApiError::not_found("project"))?,
     };
     minter.may_give(&new.check()?)?;
     let now = app.clock.now();
@@ -101,6 +101,13 @@ async fn mint(
         let error = ApiError::invalid("the token would be longer than the 8192 bytes that are looked at");
         return Err(error.field("rights", "must be shorter: use patterns that cover more"));
     }
+    let details = json!({
+        "subject": new.subject, "rights": new.rights, "kid": key.kid, "expiresAt": write_time(expires_at),
+    });
+    // Nobody has the token before its entry is written.
+    let (action, resource, of) = ("minted", "tokens", Some(project.id));
+    let note = Note { project: of, action, resource, resource_id: &jti, details: Some(details) };
+    minter.store(&app).note(&note).await?;
     let made = Token { token, expires_at: write_time(expires_at), kid: key.kid.clone(), jti };
     Ok((StatusCode::CREATED, Json(made)).into_response())
 }
@@ -157,7 +164,7 @@ fn end(
     let wanted = now + TimeDelta::seconds(new.expires_in_seconds.unwrap_or(DEFAULT_SECONDS));
     let of_asker = match minter {
         Minter::Admin(_) => None,
-        Minter::Key(identity) => identity.expires_at,
+        Minter::Key(identity, _) => identity.expires_at,
     };
     let latest = [of_asker, key.expires_at].into_iter().flatten().min();
     match latest {

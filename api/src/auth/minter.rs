@@ -6,19 +6,20 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use nuncio_model::{Identity, Rights};
-use nuncio_store::Project;
+use nuncio_store::{Actor, ActorKind, Project, Store};
 
-use super::{API_KEY, Admin, bearer, identify};
+use super::{API_KEY, Change, May, bearer, identify};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::problem;
 
-/// Whoever asks for a token, by an admin key or an API key in the `Authorization` header.
+/// Whoever asks for a token, by an admin key that may change things or an API key, in the `Authorization` header.
 #[derive(Debug)]
 pub(crate) enum Minter {
     /// Any rights may be given.
-    Admin(Box<Admin>),
-    /// Only what the key may do itself may be given.
-    Key(Arc<Identity>),
+    Admin(Box<May<Change>>),
+    /// Only what the key may do itself may be given. It comes with its name for the audit log.
+    Key(Arc<Identity>, Box<Actor>),
 }
 
 impl FromRequestParts<Arc<App>> for Minter {
@@ -27,9 +28,23 @@ impl FromRequestParts<Arc<App>> for Minter {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let text = bearer::from_header(&parts.headers)?.ok_or_else(bearer::missing)?;
         if text.starts_with(API_KEY) {
-            return identify(app, parts, text).await.map(Self::Key);
+            let identity = identify(app, parts, text).await?;
+            let known = app
+                .directory
+                .snapshot()
+                .api_key(text)
+                .map(|(key, _)| (key.label.clone(), key.prefix.clone()));
+            let (name, prefix) = known.unzip();
+            let actor = Actor {
+                kind: ActorKind::ApiKey,
+                name: name.unwrap_or_default(),
+                prefix,
+                request_id: Some(problem::request_id(&parts.extensions)),
+                address: identity.address,
+            };
+            return Ok(Self::Key(identity, Box::new(actor)));
         }
-        Admin::from_request_parts(parts, app).await.map(Box::new).map(Self::Admin)
+        May::from_request_parts(parts, app).await.map(Box::new).map(Self::Admin)
     }
 }
 
@@ -39,14 +54,11 @@ pub(crate) fn is_api_key(headers: &HeaderMap) -> bool {
 }
 
 impl Minter {
-    /// Whether tokens may be made at all.
-    ///
-    /// # Errors
-    /// `FORBIDDEN` for admin keys that may only look.
-    pub(crate) fn may_mint(&self) -> Result<(), ApiError> {
+    /// The database, changed by whoever is asking.
+    pub(crate) fn store(&self, app: &App) -> Store {
         match self {
-            Self::Admin(admin) => admin.may_change(),
-            Self::Key(_) => Ok(()),
+            Self::Admin(admin) => admin.store(app),
+            Self::Key(_, actor) => app.store.acting_as((**actor).clone()),
         }
     }
 
@@ -55,7 +67,7 @@ impl Minter {
     /// # Errors
     /// `FORBIDDEN`, naming the first of them.
     pub(crate) fn may_give(&self, rights: &Rights) -> Result<(), ApiError> {
-        let Self::Key(identity) = self else { return Ok(()) };
+        let Self::Key(identity, _) = self else { return Ok(()) };
         match identity.rights.first_beyond(rights) {
             None => Ok(()),
             Some((list, what)) => Err(ApiError::forbidden(format!(
@@ -68,8 +80,10 @@ impl Minter {
     pub(crate) fn own_project(&self, app: &App, name: &str) -> Result<Option<Arc<Project>>, ApiError> {
         match self {
             Self::Admin(_) => Ok(None),
-            Self::Key(identity) if identity.project_name.as_str() == name => app.project(identity).map(Some),
-            Self::Key(_) => Err(ApiError::not_found("project")),
+            Self::Key(identity, _) if identity.project_name.as_str() == name => {
+                app.project(identity).map(Some)
+            }
+            Self::Key(..) => Err(ApiError::not_found("project")),
         }
     }
 }

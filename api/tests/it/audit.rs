@@ -1,11 +1,15 @@
 //! The audit log: every change of settings is told, with who made it, and nothing secret is in it.
 
-use nuncio_model::ProjectName;
+use nuncio_broker::Broker;
+use nuncio_devstack::testkit::vhost;
+use nuncio_model::{ProjectName, Secret};
 use nuncio_store::{AuditFilter, NewAdminKey, Note, Role};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::node::{Answer, Node};
+use crate::node::{Answer, Node, Setup};
+use crate::redrive::keep;
+use crate::sse_kit::Source;
 
 const LOG: &str = "/admin/v1/audit-log";
 
@@ -236,4 +240,84 @@ async fn what_is_no_change_of_a_row_is_noted_and_old_entries_are_swept() {
     assert_eq!(left().await, before);
     store.sweep_audit_log(2).await.expect("swept");
     assert_eq!(left().await, 1);
+}
+
+#[tokio::test]
+async fn a_token_that_is_made_is_told_and_never_shown() {
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    let path = "/admin/v1/projects/shop/tokens";
+    let body = json!({"subject": "ada", "rights": {"subscribe": ["orders"]}, "jti": "t-1"});
+    for (asker, kind, name) in [(&node.admin, "adminKey", "tests"), (&tenant.key, "apiKey", "test")] {
+        let made = node.post(path, asker, &body).await.expect(201);
+        let entry = node.entries("&resource=tokens", &node.admin).await.remove(0);
+        assert_eq!((&entry["action"], &entry["resourceId"]), (&json!("minted"), &json!("t-1")), "{entry}");
+        let actor = &entry["actor"];
+        assert_eq!((&actor["kind"], &actor["name"]), (&json!(kind), &json!(name)), "{entry}");
+        assert_eq!(
+            (&actor["prefix"], &actor["address"]),
+            (&json!(asker[..11]), &json!("127.0.0.1")),
+            "{entry}"
+        );
+        assert!(entry["requestId"].is_string() && entry["project"] == "shop", "{entry}");
+        let after = &entry["after"];
+        assert_eq!((&after["subject"], &after["rights"]["subscribe"]), (&json!("ada"), &json!(["orders"])));
+        assert_eq!((&after["expiresAt"], &after["kid"]), (&made["expiresAt"], &made["kid"]), "{entry}");
+        let rows = node.database.run("select * from audit_log").await.expect("the rows");
+        let signature = made["token"].as_str().and_then(|token| token.rsplit('.').next()).expect("a token");
+        assert!(!rows.contains(signature), "{rows}");
+    }
+    node.post(path, &tenant.key, &json!({"subject": ""})).await.expect_problem(400, "INVALID_REQUEST");
+    assert_eq!(node.entries("&resource=tokens", &node.admin).await.len(), 2, "what was refused was not made");
+}
+
+/// Some entries were written after the act: a crash between left the act without its entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_done_whose_entry_cannot_be_written() {
+    let vhost = vhost().await.expect("a virtual host");
+    let broker = Broker::new(Secret::new(&vhost.url), "test");
+    let node = Node::build(Setup { broker: Some(broker.clone()), ..Setup::default() }).await;
+    let tenant = node.tenant("shop").await;
+    let link = broker.connect("test").await.expect("a connection");
+    link.declare_project(&tenant.name).await.expect("a topology");
+    let letters = keep(&node, &tenant, &["orders.1", "orders.2"], &json!({})).await;
+    let mut stream = Source::open(&node, "/v1/stream?channel=orders", &tenant.key, "").await;
+    stream.expect("nuncio.ready").await;
+
+    let full = "alter table audit_log add check (resource not in ('dead-letters', 'connections', 'tokens')) not valid";
+    node.database.run(full).await.expect("changed");
+    let shop = "/admin/v1/projects/shop";
+    let (post, delete) = (Method::POST, Method::DELETE);
+    for (method, path, body) in [
+        (&delete, format!("{shop}/dead-letters"), json!({})),
+        (&delete, format!("{shop}/dead-letters/{}", letters[0]), json!({})),
+        (&post, format!("{shop}/dead-letters:redrive"), json!({"ids": letters})),
+        (&post, format!("{shop}/connections:disconnect"), json!({"key": &tenant.key[..11]})),
+        (&post, format!("{shop}/tokens"), json!({"subject": "ada", "rights": {}})),
+    ] {
+        let answer = node.send(method.clone(), &path, &node.admin, &body).await;
+        assert!(!answer.text.contains("eyJ"), "a token: {}", answer.text);
+        answer.expect_problem(500, "INTERNAL");
+    }
+    let left = node.get(&format!("{shop}/dead-letters"), &node.admin).await.expect(200);
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(2), "{left}");
+    node.post("/v1/channels/orders/events", &tenant.key, &json!({"data": 1})).await.expect(201);
+    assert_eq!(stream.numbers(1).await, [1], "it is open");
+
+    node.database
+        .run("alter table audit_log drop constraint audit_log_resource_check")
+        .await
+        .expect("changed");
+    let redrive = json!({"ids": [letters[0], "999", "x"]});
+    node.post(&format!("{shop}/dead-letters:redrive"), &node.admin, &redrive).await.expect(200);
+    let removed =
+        node.send(delete, &format!("{shop}/dead-letters?reason=bad_event"), &node.admin, &json!({})).await;
+    assert_eq!(removed.expect(200), json!({"removed": 1, "more": false}));
+    let entries = node.entries("&resource=dead-letters", &node.admin).await;
+    let told: Vec<_> = entries.iter().rev().map(|entry| (&entry["action"], &entry["after"])).collect();
+    let purge =
+        json!({"removed": 1, "reason": "bad_event", "routingKey": null, "since": null, "before": null});
+    let [named, done] = [json!({"ids": [letters[0], "999"]}), json!({"ids": [letters[0]]})];
+    let words = ["redriving", "redriven", "purged"].map(Value::from);
+    assert_eq!(told, [(&words[0], &named), (&words[1], &done), (&words[2], &purge)]);
 }

@@ -65,12 +65,19 @@ async fn rotation_makes_no_key_last_longer() {
     assert_eq!(rotated["expiresAt"], made["expiresAt"]);
     assert_eq!(node.get(&path, &node.admin).await.expect(200)["expiresAt"], made["expiresAt"]);
     let later = (now + TimeDelta::days(400)).to_rfc3339();
+    // It has one successor at a time.
+    let revoke = async |key: &Value| {
+        let path = format!("{KEYS}/{}:revoke", key["id"].as_str().expect("an id"));
+        node.post(&path, &node.admin, &json!({})).await.expect(200);
+    };
+    revoke(&rotated).await;
     let rotated =
         node.post(&format!("{path}:rotate"), &node.admin, &json!({"expiresAt": later})).await.expect(201);
     assert_ne!(rotated["expiresAt"], made["expiresAt"], "where it is asked for");
     let wrong = json!({"overlapSeconds": 2_592_001, "expiresAt": now.to_rfc3339()});
     let problem = node.post(&format!("{path}:rotate"), &node.admin, &wrong).await;
     assert_eq!(fields(&problem.expect_problem(400, "INVALID_REQUEST")), ["overlapSeconds", "expiresAt"]);
+    revoke(&rotated).await;
     let now_is_enough =
         node.post(&format!("{path}:rotate"), &node.admin, &json!({"overlapSeconds": 0})).await;
     let secret = now_is_enough.expect(201)["secret"].as_str().expect("a secret").to_owned();

@@ -21,6 +21,7 @@ mod idempotency;
 mod isolation;
 mod keys;
 mod limits;
+mod meeting;
 mod node;
 mod nodes;
 mod pausing;

@@ -13,7 +13,7 @@ const LETTERS: &str = "/admin/v1/projects/shop/dead-letters";
 const REDRIVE: &str = "/admin/v1/projects/shop/dead-letters:redrive";
 
 /// Keeps messages with these routing keys and gives their ids.
-async fn keep(node: &Node, tenant: &Tenant, keys: &[&str], properties: &Value) -> Vec<String> {
+pub(crate) async fn keep(node: &Node, tenant: &Tenant, keys: &[&str], properties: &Value) -> Vec<String> {
     let letter = |key: &&str| NewDeadLetter {
         reason: "bad_event",
         detail: "why".to_owned(),

@@ -15,7 +15,7 @@ const SEED: &str = "20261125";
 /// time must be to come, or that a text must be a pattern.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_headers_conformance,response_schema_conformance,negative_data_rejection,\
-                      missing_required_header,unsupported_method,ignored_auth";
+                      missing_required_header,unsupported_method,allow_header_conformance,ignored_auth";
 
 /// Requests that the document allows and some that it does not, to all addresses that match, with a key or without.
 async fn judge(node: &Node, scratch: &Path, addresses: &str, key: Option<&str>) {

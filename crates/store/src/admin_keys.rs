@@ -175,10 +175,15 @@ const OF_PREFIX: &str = concat!("select", admin_key_columns!(), "from admin_keys
 
 const UPDATE_ADMIN_KEY: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
-     update admin_keys set name = $3, role = $4, projects = $5, expires_at = $6, version = version + 1
-     where id = $1 and ($2::bigint is null or version = $2) returning",
+     update admin_keys set name = $2, role = $3, projects = $4, expires_at = $5, version = version + 1
+     where id = $1 returning",
     admin_key_columns!()
 );
+
+/// The one in force that has taken this one's place.
+const SUCCESSOR: &str = "
+    select id, prefix from admin_keys where rotated_from = $1 and revoked_at is null
+        and (expires_at is null or expires_at > $2) limit 1";
 
 const REVOKE_ADMIN_KEY: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
@@ -294,34 +299,26 @@ impl Store {
         row.ok_or(Error::NotFound("the admin key"))?.try_into()
     }
 
-    /// Changes an admin key, if it still has the expected version.
+    /// Changes an admin key to what is made of it as it is; nobody else changes it meanwhile.
     ///
     /// # Errors
-    /// `Changed` where the version is another; `Refused` where nobody could manage admin keys any more after it.
-    pub async fn update_admin_key(
+    /// `NotFound`, and what `apply` refuses; `Refused` where nobody could manage admin keys any more after it.
+    pub async fn update_admin_key<E: From<Error>>(
         &self,
         id: i64,
-        expected_version: Option<i64>,
-        new: &NewAdminKey,
         now: DateTime<Utc>,
-    ) -> Result<AdminKey> {
+        apply: impl FnOnce(&AdminKey) -> Result<NewAdminKey, E>,
+    ) -> Result<AdminKey, E> {
         let mut change = self.change().await?;
+        let key = alone(&mut change, id).await?;
+        let new = apply(&key)?;
         match new.expires_at {
-            _ if !new.is_owner_of_all() => spare_the_last_owner(&mut change, id, now, now).await?,
-            Some(end) => spare_the_last_owner(&mut change, id, now, end).await?,
+            _ if !new.is_owner_of_all() => spare_the_last_owner(&mut change, &key, now, now).await?,
+            Some(end) => spare_the_last_owner(&mut change, &key, now, end).await?,
             None => {}
         }
-        let row: Option<RawAdminKey> = sqlx::query_as(UPDATE_ADMIN_KEY)
-            .bind(id)
-            .bind(expected_version)
-            .bind(&new.name)
-            .bind(new.role.as_str())
-            .bind(numbers(new))
-            .bind(new.expires_at)
-            .fetch_optional(&mut *change)
-            .await?;
-        let changed = row.ok_or(Error::Changed("the admin key"))?.try_into()?;
-        change.commit().await?;
+        let changed = update(&mut change, id, &new).await?;
+        change.commit().await.map_err(Error::from)?;
         Ok(changed)
     }
 
@@ -329,14 +326,16 @@ impl Store {
     /// would have.
     ///
     /// # Errors
-    /// `NotFound`; `Refused` where it has been revoked or has ended.
+    /// `NotFound`; `Refused` where it has been revoked or has ended; `Rotated` where one in force has its place already.
     pub async fn rotate_admin_key(&self, id: i64, rotation: &Rotation) -> Result<(AdminKey, Secret)> {
         let mut change = self.change().await?;
-        sqlx::query(ONE_AT_A_TIME).execute(&mut *change).await?;
-        let old: Option<RawAdminKey> =
-            sqlx::query_as(ONE_ADMIN_KEY).bind(id).fetch_optional(&mut *change).await?;
-        let old: AdminKey = old.ok_or(Error::NotFound("the admin key"))?.try_into()?;
+        let old = alone(&mut change, id).await?;
         rotation.check(old.revoked_at, old.expires_at)?;
+        let query = sqlx::query_as(SUCCESSOR).bind(id).bind(rotation.now);
+        let successor: Option<(i64, String)> = query.fetch_optional(&mut *change).await?;
+        if let Some((id, prefix)) = successor {
+            return Err(Error::Rotated(format!("admin key {id} ({prefix})")));
+        }
         let new = NewAdminKey { expires_at: rotation.end_of_new(old.expires_at), ..old.settings() };
         if let Some(end) = new.expires_at.filter(|end| old.expires_at.is_none_or(|before| *end < before))
             && new.is_owner_of_all()
@@ -345,15 +344,8 @@ impl Store {
             return Err(LAST_OWNER);
         }
         let made = insert(&mut change, &new, Some(id)).await?;
-        sqlx::query(UPDATE_ADMIN_KEY)
-            .bind(id)
-            .bind(None::<i64>)
-            .bind(&old.name)
-            .bind(old.role.as_str())
-            .bind(numbers(&new))
-            .bind(rotation.end_of_old(old.expires_at))
-            .execute(&mut *change)
-            .await?;
+        let ended = NewAdminKey { expires_at: Some(rotation.end_of_old(old.expires_at)), ..old.settings() };
+        update(&mut change, id, &ended).await?;
         change.commit().await?;
         Ok(made)
     }
@@ -364,7 +356,8 @@ impl Store {
     /// `NotFound`; `Refused` where nobody could manage admin keys any more after it.
     pub async fn revoke_admin_key(&self, id: i64, now: DateTime<Utc>) -> Result<AdminKey> {
         let mut change = self.change().await?;
-        spare_the_last_owner(&mut change, id, now, now).await?;
+        let key = alone(&mut change, id).await?;
+        spare_the_last_owner(&mut change, &key, now, now).await?;
         let revoked = revoke(&mut change, id).await?;
         change.commit().await?;
         Ok(revoked)
@@ -390,6 +383,25 @@ impl Store {
         sqlx::query(TOUCH_ADMIN_KEYS).bind(ids).bind(times).execute(&self.append).await?;
         Ok(())
     }
+}
+
+/// The key. Others who change admin keys are held off until the transaction ends.
+async fn alone(change: &mut PgConnection, id: i64) -> Result<AdminKey> {
+    sqlx::query(ONE_AT_A_TIME).execute(&mut *change).await?;
+    let row: Option<RawAdminKey> = sqlx::query_as(ONE_ADMIN_KEY).bind(id).fetch_optional(change).await?;
+    row.ok_or(Error::NotFound("the admin key"))?.try_into()
+}
+
+async fn update(change: &mut PgConnection, id: i64, new: &NewAdminKey) -> Result<AdminKey> {
+    let row: RawAdminKey = sqlx::query_as(UPDATE_ADMIN_KEY)
+        .bind(id)
+        .bind(&new.name)
+        .bind(new.role.as_str())
+        .bind(numbers(new))
+        .bind(new.expires_at)
+        .fetch_one(change)
+        .await?;
+    row.try_into()
 }
 
 async fn revoke(change: &mut PgConnection, id: i64) -> Result<AdminKey> {
@@ -448,22 +460,18 @@ fn is_still_good(known: &RawAdminKey, text: &str) -> Result<()> {
 }
 
 /// Refuses where no usable owner for all projects would be left when this key is none any more; where it is none itself, or
-/// ends sooner anyway, nothing is lost with it. Holds off others who change admin keys, until the transaction ends.
+/// ends sooner anyway, nothing is lost with it.
 async fn spare_the_last_owner(
     change: &mut PgConnection,
-    id: i64,
+    key: &AdminKey,
     now: DateTime<Utc>,
     end: DateTime<Utc>,
 ) -> Result<()> {
-    sqlx::query(ONE_AT_A_TIME).execute(&mut *change).await?;
-    let row: Option<RawAdminKey> =
-        sqlx::query_as(ONE_ADMIN_KEY).bind(id).fetch_optional(&mut *change).await?;
-    let key: AdminKey = row.ok_or(Error::NotFound("the admin key"))?.try_into()?;
     let is_usable = key.revoked_at.is_none() && key.expires_at.is_none_or(|ends| ends > now && ends > end);
     if !(is_usable && key.settings().is_owner_of_all()) {
         return Ok(());
     }
-    if others_are_usable(change, id, end).await? { Ok(()) } else { Err(LAST_OWNER) }
+    if others_are_usable(change, key.id, end).await? { Ok(()) } else { Err(LAST_OWNER) }
 }
 
 /// Whether there are other owners for all projects who are usable then.

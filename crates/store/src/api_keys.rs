@@ -145,13 +145,18 @@ const ONE_API_KEY: &str =
 const LOCKED_API_KEY: &str =
     concat!("select", api_key_columns!(), "from api_keys where project_id = $1 and id = $2 for update");
 
+/// The one in force that has taken this one's place.
+const SUCCESSOR: &str = "
+    select id, prefix from api_keys where project_id = $1 and rotated_from = $2 and revoked_at is null
+        and (expires_at is null or expires_at > $3) limit 1";
+
 const END_API_KEY: &str = "
     update api_keys set expires_at = $3, version = version + 1 where project_id = $1 and id = $2";
 
 const UPDATE_API_KEY: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
-     update api_keys set label = $4, rights = $5, expires_at = $6, allowed_networks = $7, version = version + 1
-     where project_id = $1 and id = $2 and ($3::bigint is null or version = $3) returning",
+     update api_keys set label = $3, rights = $4, expires_at = $5, allowed_networks = $6, version = version + 1
+     where project_id = $1 and id = $2 returning",
     api_key_columns!()
 );
 
@@ -183,7 +188,8 @@ impl Store {
     /// `rotation` says, and no longer than it would have.
     ///
     /// # Errors
-    /// `NotFound` where the project has no such key; `Refused` where it has been revoked or has ended.
+    /// `NotFound` where the project has no such key; `Refused` where it has been revoked or has ended; `Rotated` where one
+    /// in force has its place already.
     pub async fn rotate_api_key(
         &self,
         project: ProjectId,
@@ -191,10 +197,13 @@ impl Store {
         rotation: &Rotation,
     ) -> Result<(ApiKey, Secret)> {
         let mut change = self.change().await?;
-        let query = sqlx::query_as(LOCKED_API_KEY).bind(project.0).bind(id);
-        let old: Option<RawApiKey> = query.fetch_optional(&mut *change).await?;
-        let old: ApiKey = old.ok_or(Error::NotFound("the key"))?.try_into()?;
+        let old = locked(&mut change, project, id).await?;
         rotation.check(old.revoked_at, old.expires_at)?;
+        let query = sqlx::query_as(SUCCESSOR).bind(project.0).bind(id).bind(rotation.now);
+        let successor: Option<(i64, String)> = query.fetch_optional(&mut *change).await?;
+        if let Some((id, prefix)) = successor {
+            return Err(Error::Rotated(format!("key {id} ({prefix})")));
+        }
         let settings = NewApiKey {
             label: old.label,
             rights: old.rights_text,
@@ -237,30 +246,31 @@ impl Store {
         row.ok_or(Error::NotFound("the key"))?.try_into()
     }
 
-    /// Changes an API key's label, rights and end, if it still has the expected version.
+    /// Changes an API key's label, rights, networks and end to what is made of those that it has; nobody else changes it
+    /// meanwhile.
     ///
     /// # Errors
-    /// `Changed` where the version is another or the key is gone.
-    pub async fn update_api_key(
+    /// `NotFound` where the project has no such key, and what `apply` refuses.
+    pub async fn update_api_key<E: From<Error>>(
         &self,
         project: ProjectId,
         id: i64,
-        expected_version: Option<i64>,
-        new: &NewApiKey,
-    ) -> Result<ApiKey> {
+        apply: impl FnOnce(ApiKey) -> Result<NewApiKey, E>,
+    ) -> Result<ApiKey, E> {
         let mut change = self.change().await?;
-        let row: Option<RawApiKey> = sqlx::query_as(UPDATE_API_KEY)
+        let new = apply(locked(&mut change, project, id).await?)?;
+        let row: RawApiKey = sqlx::query_as(UPDATE_API_KEY)
             .bind(project.0)
             .bind(id)
-            .bind(expected_version)
             .bind(&new.label)
             .bind(Json(&new.rights))
             .bind(new.expires_at)
             .bind(texts(&new.allowed_networks))
-            .fetch_optional(&mut *change)
-            .await?;
-        change.commit().await?;
-        row.ok_or(Error::Changed("the key"))?.try_into()
+            .fetch_one(&mut *change)
+            .await
+            .map_err(Error::from)?;
+        change.commit().await.map_err(Error::from)?;
+        Ok(row.try_into()?)
     }
 
     /// Revokes an API key for good. Doing it again changes nothing.
@@ -284,6 +294,13 @@ impl Store {
         sqlx::query(TOUCH_API_KEYS).bind(ids).bind(times).execute(&self.append).await?;
         Ok(())
     }
+}
+
+/// The key, which nobody else changes until the transaction ends.
+async fn locked(change: &mut PgConnection, project: ProjectId, id: i64) -> Result<ApiKey> {
+    let query = sqlx::query_as(LOCKED_API_KEY).bind(project.0).bind(id);
+    let row: Option<RawApiKey> = query.fetch_optional(change).await?;
+    row.ok_or(Error::NotFound("the key"))?.try_into()
 }
 
 fn texts(networks: &[IpNet]) -> Vec<String> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use nuncio_model::ProjectId;
 use serde_json::{Value, json};
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection};
 use tokio::time::Instant;
 
 use crate::{Error, Note, Result, Store, audit};
@@ -125,17 +125,22 @@ const REMOVE: &str = concat!(
     "and id <= $6 order by id limit $7)"
 );
 
+const DELETE: &str = "delete from dead_letters where project_id = $1 and id = $2";
+
 const NEWEST: &str = "select coalesce(max(id), 0) from dead_letters where project_id = $1";
 
 const EDIT: &str = concat!(
     "with edited as (
-         update dead_letters set routing_key = $4, properties = $5, body = $6, edited_at = now(), version = version + 1
-         where project_id = $1 and id = $2 and version = $3 returning *) ",
+         update dead_letters set routing_key = $3, properties = $4, body = $5, edited_at = now(), version = version + 1
+         where project_id = $1 and id = $2 returning *) ",
     columns!(),
     "body from edited"
 );
 
 const ONE: &str = concat!(columns!(), "body from dead_letters where project_id = $1 and id = $2");
+
+const LOCKED: &str =
+    concat!(columns!(), "body from dead_letters where project_id = $1 and id = $2 for update");
 
 impl Store {
     /// Keeps the messages, all or none.
@@ -184,8 +189,8 @@ impl Store {
         Ok(query.fetch_all(&self.append).await?)
     }
 
-    /// Removes the messages that match and are there now, in steps; tells how many there were, and whether more are left
-    /// than could be removed in time.
+    /// Removes the messages that match and are there now, in steps, each with its entry in the audit log; tells how many
+    /// there were, and whether more are left than could be removed in time.
     ///
     /// # Errors
     /// Where the database cannot be asked; what was removed stays removed.
@@ -205,7 +210,12 @@ impl Store {
                 .bind(filter.before)
                 .bind(newest)
                 .bind(ROWS_AT_ONCE);
-            let step = query.execute(&self.append).await?.rows_affected();
+            let mut change = self.change().await?;
+            let step = query.execute(&mut *change).await?.rows_affected();
+            if step > 0 {
+                note(&mut change, project, ("purged", ""), Some(filter.details(step))).await?;
+            }
+            change.commit().await?;
             removed += step;
             if step < ROWS_AT_ONCE as u64 {
                 return Ok((removed, false));
@@ -216,33 +226,32 @@ impl Store {
         }
     }
 
-    /// Writes a message anew, if it still has the expected version.
+    /// Writes a message anew, by what is made of it as it is; nobody else edits it meanwhile.
     ///
     /// # Errors
-    /// `Changed` where the version is another or the message is gone.
-    pub async fn edit_dead_letter(
+    /// `NotFound` where there is no such message in the project, and what `apply` refuses.
+    pub async fn edit_dead_letter<E: From<Error>>(
         &self,
         project: ProjectId,
         id: i64,
-        expected_version: i64,
-        change: &DeadLetterChange,
-    ) -> Result<DeadLetter> {
+        apply: impl FnOnce(DeadLetter) -> Result<DeadLetterChange, E>,
+    ) -> Result<DeadLetter, E> {
         let mut transaction = self.change().await?;
-        let row = sqlx::query_as(EDIT)
+        let query = sqlx::query_as(LOCKED).bind(project.0).bind(id);
+        let row = query.fetch_optional(&mut *transaction).await.map_err(Error::from)?;
+        let change = apply(row.ok_or(Error::NotFound("the dead letter"))?)?;
+        let row: DeadLetter = sqlx::query_as(EDIT)
             .bind(project.0)
             .bind(id)
-            .bind(expected_version)
             .bind(&change.routing_key)
             .bind(&change.properties)
             .bind(&change.body)
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let row: DeadLetter = row.ok_or(Error::Changed("the dead letter"))?;
-        let (action, resource, resource_id) = ("changed", "dead-letters", id.to_string());
-        let details = Some(json!({"routingKey": row.routing_key, "bodyBytes": row.body_bytes}));
-        let note = Note { project: Some(project), action, resource, resource_id: &resource_id, details };
-        audit::write(&mut transaction, &note).await?;
-        transaction.commit().await?;
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(Error::from)?;
+        let details = json!({"routingKey": row.routing_key, "bodyBytes": row.body_bytes});
+        note(&mut transaction, project, ("changed", &id.to_string()), Some(details)).await?;
+        transaction.commit().await.map_err(Error::from)?;
         Ok(row)
     }
 
@@ -255,14 +264,45 @@ impl Store {
         row.ok_or(Error::NotFound("the dead letter"))
     }
 
-    /// Removes messages; tells how many there were.
+    /// Removes a message, with its entry in the audit log.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such message in the project.
+    pub async fn delete_dead_letter(&self, project: ProjectId, id: i64) -> Result<()> {
+        let mut change = self.change().await?;
+        if sqlx::query(DELETE).bind(project.0).bind(id).execute(&mut *change).await?.rows_affected() == 0 {
+            return Err(Error::NotFound("the dead letter"));
+        }
+        note(&mut change, project, ("deleted", &id.to_string()), None).await?;
+        Ok(change.commit().await?)
+    }
+
+    /// Removes a message that RabbitMQ has again; whoever publishes it again notes that, before.
     ///
     /// # Errors
     /// Where the database cannot be asked.
-    pub async fn delete_dead_letters(&self, project: ProjectId, ids: &[i64]) -> Result<u64> {
-        let statement = "delete from dead_letters where project_id = $1 and id = any($2)";
-        Ok(sqlx::query(statement).bind(project.0).bind(ids).execute(&self.append).await?.rows_affected())
+    pub async fn forget_dead_letter(&self, project: ProjectId, id: i64) -> Result<()> {
+        sqlx::query(DELETE).bind(project.0).bind(id).execute(&self.append).await?;
+        Ok(())
     }
+}
+
+impl DeadLetterFilter {
+    /// What the audit log is told of so many that were removed by it.
+    fn details(&self, removed: u64) -> Value {
+        let Self { reason, routing_key, since, before } = self;
+        json!({"removed": removed, "reason": reason, "routingKey": routing_key, "since": since, "before": before})
+    }
+}
+
+async fn note(
+    change: &mut PgConnection,
+    project: ProjectId,
+    (action, resource_id): (&str, &str),
+    details: Option<Value>,
+) -> Result<()> {
+    let (project, resource) = (Some(project), "dead-letters");
+    audit::write(change, &Note { project, action, resource, resource_id, details }).await
 }
 
 fn without_nul(value: &Value) -> Value {

@@ -19,6 +19,11 @@ pub enum Error {
     /// It is in a state that does not allow this.
     #[error("{0}")]
     Refused(&'static str),
+    /// The key has been rotated, and this one, by what names it in paths and lists, takes its place.
+    #[error(
+        "the key has been rotated already, and {0} takes its place: revoke that one before you rotate it again"
+    )]
+    Rotated(String),
     /// A stored value cannot be read, or a secret cannot be encrypted or decrypted.
     #[error("{0}")]
     Unreadable(String),
@@ -31,6 +36,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Nothing was there to be deleted. Whoever expected no version does not care whether it was changed: it is gone.
+    pub(crate) fn missed(what: &'static str, expected_version: Option<i64>) -> Self {
+        if expected_version.is_some() { Self::Changed(what) } else { Self::NotFound(what) }
+    }
+
     /// Whether the same call may succeed later, as it is.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))

@@ -29,6 +29,8 @@ const LIST: &str = "
 const ONE: &str =
     "select name, settings, created_at, version from namespaces where project_id = $1 and name = $2";
 
+const LOCKED: &str = "select name, settings, created_at, version from namespaces where project_id = $1 and name = $2 for update";
+
 const ALL: &str = "select project_id, name, settings from namespaces";
 
 const CREATE: &str = "
@@ -39,7 +41,7 @@ const CREATE: &str = "
 const UPDATE: &str = "
     with bumped as (update settings_version set version = version + 1)
     update namespaces set settings = $3, version = version + 1
-    where project_id = $1 and name = $2 and ($4::bigint is null or version = $4)
+    where project_id = $1 and name = $2
     returning name, settings, created_at, version";
 
 const DELETE: &str = "
@@ -97,29 +99,30 @@ impl Store {
         Ok(made)
     }
 
-    /// Changes a namespace's settings, if it still has the expected version.
+    /// Changes a namespace's settings to what is made of those that it has; nobody else changes it meanwhile.
     ///
     /// # Errors
-    /// `Changed` where the version is another or the namespace is gone.
-    pub async fn update_namespace(
+    /// `NotFound` where it was not made, and what `apply` refuses.
+    pub async fn update_namespace<E: From<Error>>(
         &self,
         project: ProjectId,
         name: &str,
-        settings: &NamespaceSettings,
-        expected_version: Option<i64>,
-    ) -> Result<Namespace> {
-        let query =
-            sqlx::query_as(UPDATE).bind(project.0).bind(name).bind(Json(settings)).bind(expected_version);
+        apply: impl FnOnce(Namespace) -> Result<NamespaceSettings, E>,
+    ) -> Result<Namespace, E> {
         let mut change = self.change().await?;
-        let changed = query.fetch_optional(&mut *change).await?;
-        change.commit().await?;
-        changed.ok_or(Error::Changed("the namespace"))
+        let query = sqlx::query_as(LOCKED).bind(project.0).bind(name);
+        let row = query.fetch_optional(&mut *change).await.map_err(Error::from)?;
+        let settings = apply(row.ok_or(Error::NotFound("the namespace"))?)?;
+        let query = sqlx::query_as(UPDATE).bind(project.0).bind(name).bind(Json(settings));
+        let changed = query.fetch_one(&mut *change).await.map_err(Error::from)?;
+        change.commit().await.map_err(Error::from)?;
+        Ok(changed)
     }
 
     /// Takes a namespace's own settings away: the project's defaults hold from then on.
     ///
     /// # Errors
-    /// `Changed` where the version is another or the namespace is gone.
+    /// `Changed` where the version is another; `NotFound` where none is expected and the namespace is gone.
     pub async fn delete_namespace(
         &self,
         project: ProjectId,
@@ -130,6 +133,6 @@ impl Store {
         let mut change = self.change().await?;
         let done = query.execute(&mut *change).await?;
         change.commit().await?;
-        if done.rows_affected() == 0 { Err(Error::Changed("the namespace")) } else { Ok(()) }
+        if done.rows_affected() == 0 { Err(Error::missed("the namespace", expected_version)) } else { Ok(()) }
     }
 }

@@ -25,19 +25,19 @@ pub struct NewProject {
     pub defaults: NamespaceSettings,
 }
 
-/// What to change of a project; `None` leaves it as it is.
+/// What can be changed of a project.
 #[derive(Clone, Debug, Default)]
 pub struct ProjectChange {
-    /// The audience; `Some(None)` takes it away.
-    pub audience: Option<Option<String>>,
-    /// The issuer; `Some(None)` takes it away.
-    pub issuer: Option<Option<String>>,
-    /// Where keys are published; `Some(None)` takes it away.
-    pub jwks_url: Option<Option<String>>,
-    /// The allowed origins.
-    pub allowed_origins: Option<Vec<String>>,
-    /// The default settings.
-    pub defaults: Option<NamespaceSettings>,
+    /// The audience its tokens may carry besides `nuncio:<name>`.
+    pub audience: Option<String>,
+    /// The `iss` that its tokens must carry.
+    pub issuer: Option<String>,
+    /// Where the public keys of its tokens are published besides its signing keys.
+    pub jwks_url: Option<String>,
+    /// The origins of the web pages that may use it.
+    pub allowed_origins: Vec<String>,
+    /// The settings of namespaces that were not made.
+    pub defaults: NamespaceSettings,
 }
 
 /// A project as it stands.
@@ -121,12 +121,13 @@ const LIST: &str = concat!(
          and ($4::integer[] is null or id = any($4)) order by id limit $2"
 );
 
+const LOCKED: &str = concat!("select", columns!(), "from projects where id = $1 for no key update");
+
 const UPDATE: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
-     update projects set audience = case when $3 then $4 else audience end,
-         allowed_origins = coalesce($5, allowed_origins), defaults = coalesce($6, defaults),
-         issuer = case when $7 then $8 else issuer end, jwks_url = case when $9 then $10 else jwks_url end, version = version + 1
-     where id = $1 and ($2::bigint is null or version = $2) returning",
+     update projects set audience = $2, issuer = $3, jwks_url = $4, allowed_origins = $5, defaults = $6,
+         version = version + 1
+     where id = $1 returning",
     columns!()
 );
 
@@ -182,46 +183,44 @@ impl Store {
         rows.into_iter().map(ProjectRow::try_from).collect()
     }
 
-    /// Changes a project, if it still has the expected version.
+    /// Changes a project to what is made of it as it is; nobody else changes it meanwhile.
     ///
     /// # Errors
-    /// `Changed` where the version is another or the project is gone, `Exists` where the audience is taken.
-    pub async fn update_project(
+    /// `NotFound` where it is gone, `Exists` where the audience is taken, and what `apply` refuses.
+    pub async fn update_project<E: From<Error>>(
         &self,
         project: ProjectId,
-        expected_version: Option<i64>,
-        new: &ProjectChange,
-    ) -> Result<ProjectRow> {
+        apply: impl FnOnce(ProjectRow) -> Result<ProjectChange, E>,
+    ) -> Result<ProjectRow, E> {
         let mut change = self.change().await?;
-        let row: Option<Raw> = sqlx::query_as(UPDATE)
+        let query = sqlx::query_as(LOCKED).bind(project.0);
+        let row: Option<Raw> = query.fetch_optional(&mut *change).await.map_err(Error::from)?;
+        let new = apply(row.ok_or(Error::NotFound("the project"))?.try_into()?)?;
+        let row: Raw = sqlx::query_as(UPDATE)
             .bind(project.0)
-            .bind(expected_version)
-            .bind(new.audience.is_some())
-            .bind(new.audience.clone().flatten())
+            .bind(&new.audience)
+            .bind(&new.issuer)
+            .bind(&new.jwks_url)
             .bind(&new.allowed_origins)
-            .bind(new.defaults.as_ref().map(Json))
-            .bind(new.issuer.is_some())
-            .bind(new.issuer.clone().flatten())
-            .bind(new.jwks_url.is_some())
-            .bind(new.jwks_url.clone().flatten())
-            .fetch_optional(&mut *change)
+            .bind(Json(&new.defaults))
+            .fetch_one(&mut *change)
             .await
             .map_err(name_taken)?;
-        change.commit().await?;
-        row.ok_or(Error::Changed("the project"))?.try_into()
+        change.commit().await.map_err(Error::from)?;
+        Ok(row.try_into()?)
     }
 
     /// Deletes a project with its log, keys and settings, if it still has the expected version. That its exchanges and
     /// queues are to be removed is noted in the same transaction.
     ///
     /// # Errors
-    /// `Changed` where the version is another or the project is gone.
+    /// `Changed` where the version is another; `NotFound` where none is expected and the project is gone.
     pub async fn delete_project(&self, project: ProjectId, expected_version: Option<i64>) -> Result<()> {
         let query = sqlx::query(DELETE).bind(project.0).bind(expected_version);
         let mut change = self.change().await?;
         let done = query.execute(&mut *change).await?;
         change.commit().await?;
-        if done.rows_affected() == 0 { Err(Error::Changed("the project")) } else { Ok(()) }
+        if done.rows_affected() == 0 { Err(Error::missed("the project", expected_version)) } else { Ok(()) }
     }
 }
 

@@ -96,6 +96,9 @@ const LIST: &str = "
 const ONE: &str =
     "select id, settings, created_at, version from rate_limits where project_id = $1 and id = $2";
 
+const LOCKED: &str =
+    "select id, settings, created_at, version from rate_limits where project_id = $1 and id = $2 for update";
+
 const ALL: &str = "select project_id, id, version, settings from rate_limits order by id";
 
 const CREATE: &str = "
@@ -107,7 +110,7 @@ const CREATE: &str = "
 const UPDATE: &str = "
     with bumped as (update settings_version set version = version + 1)
     update rate_limits set settings = $3, version = version + 1
-    where project_id = $1 and id = $2 and ($4::bigint is null or version = $4)
+    where project_id = $1 and id = $2
     returning id, settings, created_at, version";
 
 const DELETE: &str = "
@@ -160,29 +163,31 @@ impl Store {
         Ok(made)
     }
 
-    /// Changes a rate limit, if it still has the expected version. What was spent of it is forgotten.
+    /// Changes a rate limit to what is made of it as it is; nobody else changes it meanwhile. What was spent of it is
+    /// forgotten.
     ///
     /// # Errors
-    /// `Changed` where the version is another or the limit is gone.
-    pub async fn update_rate_limit(
+    /// `NotFound` where the project has no such limit, and what `apply` refuses.
+    pub async fn update_rate_limit<E: From<Error>>(
         &self,
         project: ProjectId,
         id: i64,
-        settings: &RateLimitSettings,
-        expected_version: Option<i64>,
-    ) -> Result<RateLimit> {
-        let query =
-            sqlx::query_as(UPDATE).bind(project.0).bind(id).bind(Json(settings)).bind(expected_version);
+        apply: impl FnOnce(RateLimit) -> Result<RateLimitSettings, E>,
+    ) -> Result<RateLimit, E> {
         let mut change = self.change().await?;
-        let changed = query.fetch_optional(&mut *change).await?;
-        change.commit().await?;
-        changed.ok_or(Error::Changed("the rate limit"))
+        let query = sqlx::query_as(LOCKED).bind(project.0).bind(id);
+        let row = query.fetch_optional(&mut *change).await.map_err(Error::from)?;
+        let settings = apply(row.ok_or(Error::NotFound("the rate limit"))?)?;
+        let query = sqlx::query_as(UPDATE).bind(project.0).bind(id).bind(Json(settings));
+        let changed = query.fetch_one(&mut *change).await.map_err(Error::from)?;
+        change.commit().await.map_err(Error::from)?;
+        Ok(changed)
     }
 
     /// Takes a rate limit away.
     ///
     /// # Errors
-    /// `Changed` where the version is another or the limit is gone.
+    /// `Changed` where the version is another; `NotFound` where none is expected and the limit is gone.
     pub async fn delete_rate_limit(
         &self,
         project: ProjectId,
@@ -193,6 +198,10 @@ impl Store {
         let mut change = self.change().await?;
         let done = query.execute(&mut *change).await?;
         change.commit().await?;
-        if done.rows_affected() == 0 { Err(Error::Changed("the rate limit")) } else { Ok(()) }
+        if done.rows_affected() == 0 {
+            Err(Error::missed("the rate limit", expected_version))
+        } else {
+            Ok(())
+        }
     }
 }

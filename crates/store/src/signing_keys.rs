@@ -7,7 +7,7 @@ use nuncio_model::{ProjectId, Secret};
 use sqlx::{FromRow, PgConnection};
 
 use crate::error::is_unique_violation;
-use crate::{Error, Result, SigningKey, Store};
+use crate::{Error, Result, Rotation, SigningKey, Store};
 
 /// What tokens are checked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +68,8 @@ macro_rules! columns {
 
 const CREATE: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
-     insert into signing_keys (project_id, kid, algorithm, secret, public_key, expires_at)
-     values ($1, $2, $3, $4, $5, $6) returning",
+     insert into signing_keys (project_id, kid, algorithm, secret, public_key, expires_at, rotated_from)
+     values ($1, $2, $3, $4, $5, $6, $7) returning",
     columns!()
 );
 
@@ -83,10 +83,13 @@ const LIST: &str =
 
 const ONE: &str = concat!("select", columns!(), "from signing_keys where project_id = $1 and kid = $2");
 
+const LOCKED: &str =
+    concat!("select", columns!(), "from signing_keys where project_id = $1 and kid = $2 for update");
+
 const UPDATE: &str = concat!(
     "with bumped as (update settings_version set version = version + 1)
-     update signing_keys set expires_at = $4, version = version + 1
-     where project_id = $1 and kid = $2 and revoked_at is null and ($3::bigint is null or version = $3) returning",
+     update signing_keys set expires_at = $3, version = version + 1
+     where project_id = $1 and kid = $2 returning",
     columns!()
 );
 
@@ -97,10 +100,13 @@ const REVOKE: &str = concat!(
     columns!()
 );
 
-/// An end that was set before is not put off.
 const END: &str = "
-    update signing_keys set expires_at = least(expires_at, $4), version = version + 1
-    where project_id = $1 and kid = $2 and version = $3 and revoked_at is null";
+    update signing_keys set expires_at = $3, version = version + 1 where project_id = $1 and kid = $2";
+
+/// The one in force that has taken this one's place.
+const SUCCESSOR: &str = "
+    select kid from signing_keys where project_id = $1 and rotated_from = $2 and revoked_at is null
+        and (expires_at is null or expires_at > $3) limit 1";
 
 const TOUCH: &str = "
     update signing_keys set last_used_at = greatest(last_used_at, t.used_at)
@@ -139,28 +145,35 @@ impl Store {
     /// The same.
     pub async fn add_signing_key(&self, project: ProjectId, new: &NewSigningKey) -> Result<SigningKeyRow> {
         let mut change = self.change().await?;
-        let row = self.insert_signing_key(&mut change, project, new).await?;
+        let row = self.insert_signing_key(&mut change, project, new, None).await?;
         change.commit().await?;
         Ok(row)
     }
 
-    /// Stores a key that takes the place of another, which ends at the given time if it still has the expected version.
+    /// Stores a key that takes the place of another, which goes on for as long as `rotation` says, and no longer than it
+    /// would have.
     ///
     /// # Errors
-    /// As [`Store::create_signing_key`], and `Changed` where the old key has another version or was revoked.
-    pub async fn replace_signing_key(
+    /// As [`Store::create_signing_key`]; `NotFound` where there is no such old key, `Refused` where it has been revoked or
+    /// has ended, `Rotated` where one in force has its place already.
+    pub async fn rotate_signing_key(
         &self,
         project: ProjectId,
-        (old, expected_version): (&str, i64),
-        ends_at: DateTime<Utc>,
+        old: &str,
+        rotation: &Rotation,
         new: &NewSigningKey,
     ) -> Result<SigningKeyRow> {
         let mut change = self.change().await?;
-        let end = sqlx::query(END).bind(project.0).bind(old).bind(expected_version).bind(ends_at);
-        if end.execute(&mut *change).await?.rows_affected() == 0 {
-            return Err(Error::Changed("the signing key"));
+        let SigningKeyRow { revoked_at, expires_at, .. } = locked(&mut change, project, old).await?;
+        rotation.check(revoked_at, expires_at)?;
+        let query = sqlx::query_scalar(SUCCESSOR).bind(project.0).bind(old).bind(rotation.now);
+        let successor: Option<String> = query.fetch_optional(&mut *change).await?;
+        if let Some(kid) = successor {
+            return Err(Error::Rotated(format!("signing key {kid}")));
         }
-        let row = self.insert_signing_key(&mut change, project, new).await?;
+        let end = sqlx::query(END).bind(project.0).bind(old).bind(rotation.end_of_old(expires_at));
+        end.execute(&mut *change).await?;
+        let row = self.insert_signing_key(&mut change, project, new, Some(old)).await?;
         change.commit().await?;
         Ok(row)
     }
@@ -170,6 +183,7 @@ impl Store {
         change: &mut PgConnection,
         project: ProjectId,
         new: &NewSigningKey,
+        rotated_from: Option<&str>,
     ) -> Result<SigningKeyRow> {
         let (secret, public_key) = match &new.material {
             KeyMaterial::Secret(secret) => {
@@ -184,6 +198,7 @@ impl Store {
             .bind(secret)
             .bind(public_key)
             .bind(new.expires_at)
+            .bind(rotated_from)
             .fetch_one(change)
             .await;
         made.map_err(|error| {
@@ -214,22 +229,22 @@ impl Store {
         row.ok_or(Error::NotFound("the signing key"))
     }
 
-    /// Sets a signing key's end, if it still has the expected version.
+    /// Sets a signing key's end to what is made of the key as it is; nobody else changes it meanwhile.
     ///
     /// # Errors
-    /// `Changed` where the version is another, or the key was revoked or is gone.
-    pub async fn update_signing_key(
+    /// `NotFound` where the project has no such key, and what `apply` refuses.
+    pub async fn update_signing_key<E: From<Error>>(
         &self,
         project: ProjectId,
         kid: &str,
-        expected_version: Option<i64>,
-        expires_at: Option<DateTime<Utc>>,
-    ) -> Result<SigningKeyRow> {
-        let query = sqlx::query_as(UPDATE).bind(project.0).bind(kid).bind(expected_version).bind(expires_at);
+        apply: impl FnOnce(SigningKeyRow) -> Result<Option<DateTime<Utc>>, E>,
+    ) -> Result<SigningKeyRow, E> {
         let mut change = self.change().await?;
-        let row = query.fetch_optional(&mut *change).await?;
-        change.commit().await?;
-        row.ok_or(Error::Changed("the signing key"))
+        let expires_at = apply(locked(&mut change, project, kid).await?)?;
+        let query = sqlx::query_as(UPDATE).bind(project.0).bind(kid).bind(expires_at);
+        let row = query.fetch_one(&mut *change).await.map_err(Error::from)?;
+        change.commit().await.map_err(Error::from)?;
+        Ok(row)
     }
 
     /// Revokes a signing key for good. Doing it again changes nothing.
@@ -275,6 +290,12 @@ impl Store {
         }
         Ok(keys)
     }
+}
+
+/// The key, which nobody else changes until the transaction ends.
+async fn locked(change: &mut PgConnection, project: ProjectId, kid: &str) -> Result<SigningKeyRow> {
+    let row = sqlx::query_as(LOCKED).bind(project.0).bind(kid).fetch_optional(change).await?;
+    row.ok_or(Error::NotFound("the signing key"))
 }
 
 /// What a signing key's encryption is tied to.

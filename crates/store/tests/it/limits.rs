@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nuncio_model::{Limited, RateLimitSettings, Scope};
-use nuncio_store::{Directory, Error, Limiter, Spender, Spending, Store, Verdict};
+use nuncio_store::{Directory, Error, Limiter, RateLimit, Spender, Spending, Store, Verdict};
 use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -119,12 +119,18 @@ async fn a_node_goes_on_alone_while_the_database_is_away() {
 async fn a_limit_can_be_made_changed_and_taken_away() {
     let kit = kit().await;
     let made = kit.store.create_rate_limit(kit.project, &settings(10, None)).await.expect("there is room");
-    let changed =
-        kit.store.update_rate_limit(kit.project, made.id, &settings(20, None), Some(made.version)).await;
-    let changed = changed.expect("the version is right");
+    let change = async |limit| {
+        let apply = |current: RateLimit| {
+            assert_eq!(current.settings.limit, limit / 2);
+            Ok::<_, Error>(settings(limit, None))
+        };
+        kit.store.update_rate_limit(kit.project, made.id, apply).await.expect("it is there")
+    };
+    let changed = change(20).await;
     assert_eq!((changed.settings.limit, changed.version), (20, made.version + 1));
-    let stale =
-        kit.store.update_rate_limit(kit.project, made.id, &settings(30, None), Some(made.version)).await;
+    let refused = kit.store.update_rate_limit(kit.project, made.id, |_| Err(Error::Refused("no"))).await;
+    assert!(matches!(refused, Err(Error::Refused("no"))));
+    let stale = kit.store.delete_rate_limit(kit.project, made.id, Some(made.version)).await;
     assert!(matches!(stale, Err(Error::Changed(_))));
     let directory = Directory::load(kit.store.clone()).await.expect("it is read");
     let rules = |directory: &Directory| {
