@@ -59,7 +59,7 @@ async fn what_a_deleted_project_leaves_is_remembered() {
     assert!(!kit.store.has_project(kit.project).await.expect("an answer"));
     let name = ProjectName::parse("demo").expect("a good name");
     let topology = AbandonedTopology { project: kit.project, name };
-    assert_eq!(left().await, [topology.clone()]);
+    assert_eq!(left().await, std::slice::from_ref(&topology));
     let fate = async || kit.store.fate_of(&topology).await.expect("an answer");
     assert_eq!(fate().await, Fate::Remove);
     add_project(&kit.store, "demo").await;
