@@ -1,7 +1,7 @@
 //! Who is asking: API keys, tokens and admin keys, and the extractors that handlers name them by.
 //!
 //! An extractor says who it is. What they may do is a visible line of each handler; of the admin API's it is a part of the
-//! extractor, [`May`].
+//! extractor, `May`.
 
 mod bearer;
 mod jwks;
