@@ -10,7 +10,7 @@ use nuncio_store::{Directory, Limiter, Meter, Project, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Jwks, Usage};
+use crate::auth::{Jwks, Over, Usage};
 use crate::clockwork::Clockwork;
 use crate::connections::{Connections, Errands};
 use crate::error::ApiError;
@@ -198,9 +198,12 @@ impl App {
     /// The project of whoever is asking.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` where the project has been removed since.
+    /// `UNAUTHENTICATED` where the project has been removed since, `UNAVAILABLE` where it is closed.
     pub fn project(&self, identity: &Identity) -> Result<Arc<Project>, ApiError> {
         let snapshot = self.directory.snapshot();
+        if snapshot.closed(identity.project).is_some() {
+            return Err(Over::ProjectClosed.into());
+        }
         let project = snapshot.project_by_id(identity.project).cloned();
         project.ok_or_else(|| {
             ApiError::unauthenticated("the project of these credentials does not exist any more")

@@ -68,6 +68,9 @@ pub async fn authenticate(app: &App, credentials: &str, address: IpAddr) -> Resu
 fn of_api_key(app: &App, text: &str, address: IpAddr) -> Result<Identity, ApiError> {
     let refused = || ApiError::unauthenticated("the API key is unknown, revoked or expired");
     let snapshot = app.directory.snapshot();
+    if snapshot.closed_by_api_key(text).is_some() {
+        return Err(Over::ProjectClosed.into());
+    }
     let (key, project) = snapshot.api_key(text).ok_or_else(refused)?;
     if key.expires_at.is_some_and(|end| end <= app.clock.now()) {
         return Err(refused());

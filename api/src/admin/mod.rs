@@ -38,7 +38,7 @@ use nuncio_store::Project;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::auth::Admin;
+use crate::auth::{Admin, Over};
 use crate::error::ApiError;
 
 /// Every address below `/admin/v1`.
@@ -70,7 +70,14 @@ async fn project(app: &App, admin: &Admin, name: &str) -> Result<Arc<Project>, A
     let none = || ApiError::not_found("project");
     let name = ProjectName::parse(name).map_err(|_| none())?;
     app.directory.refresh().await?;
-    let project = app.directory.snapshot().project(&name).cloned();
+    let snapshot = app.directory.snapshot();
+    if let Some((_, closed)) = snapshot.closed_by_name(&name).filter(|(id, _)| admin.is_for(*id)) {
+        let rows: Vec<&str> = closed.unreadable.iter().map(String::as_str).collect();
+        let detail =
+            format!("the project is closed, as some of its settings cannot be read: {}", rows.join("; "));
+        return Err(ApiError::unavailable(detail).with("reason", Over::ProjectClosed.name()));
+    }
+    let project = snapshot.project(&name).cloned();
     project.filter(|project| admin.is_for(project.id)).ok_or_else(none)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use nuncio_model::revocation::Ended;
 use nuncio_model::rights::{Proof, TokenProof};
-use nuncio_model::{Action, Clock, Identity, Pattern};
+use nuncio_model::{Action, Clock, Identity, Pattern, ProjectId};
 use nuncio_store::{Edition, Snapshot};
 
 use super::Jwks;
@@ -32,6 +32,8 @@ pub enum Over {
     AddressRefused,
     /// The project is gone.
     ProjectDeleted,
+    /// Settings of the project cannot be read: what the credentials are worth is not known until they are mended.
+    ProjectClosed,
 }
 
 impl Over {
@@ -61,6 +63,7 @@ impl Over {
             Self::ProjectDeleted => {
                 ("PROJECT_DELETED", "PROJECT_DELETED: the project does not exist any more")
             }
+            Self::ProjectClosed => ("PROJECT_CLOSED", "PROJECT_CLOSED: try again later"),
         }
     }
 
@@ -75,13 +78,20 @@ impl Over {
             Self::KeyRevoked => "the API key was revoked",
             Self::AddressRefused => "the API key may not be used from this address any more",
             Self::ProjectDeleted => "the project of these credentials does not exist any more",
+            Self::ProjectClosed => {
+                "the project is closed until its settings, which cannot be read, are mended"
+            }
         }
     }
 }
 
 impl From<Over> for ApiError {
     fn from(over: Over) -> Self {
-        Self::unauthenticated(over.detail()).with("reason", over.name())
+        let error = match over {
+            Over::ProjectClosed => Self::unavailable(over.detail()),
+            _ => Self::unauthenticated(over.detail()),
+        };
+        error.with("reason", over.name())
     }
 }
 
@@ -131,6 +141,7 @@ impl Standing {
     pub fn look(&mut self, app: &App) -> Result<bool, Over> {
         self.check_end(&app.clock)?;
         let snapshot = app.directory.snapshot();
+        check_open(&snapshot, self.identity.project)?;
         check_key(&snapshot, &app.jwks, &self.identity)?;
         let edition = snapshot.edition(self.identity.project).ok_or(Over::ProjectDeleted)?;
         if self.edition == Some(edition) {
@@ -142,6 +153,11 @@ impl Standing {
         self.check_end(&app.clock)?;
         Ok(true)
     }
+}
+
+/// Refuses everything in a project whose settings cannot be read.
+pub(super) fn check_open(snapshot: &Snapshot, project: ProjectId) -> Result<(), Over> {
+    snapshot.closed(project).map_or(Ok(()), |_| Err(Over::ProjectClosed))
 }
 
 /// What is left of an identity; none where nothing has changed.
@@ -181,6 +197,8 @@ pub fn without_revoked(
     identity: Identity,
     now: DateTime<Utc>,
 ) -> Result<Identity, Over> {
+    // It may have been closed since the token was read, and what it has revoked is then not known.
+    check_open(snapshot, identity.project)?;
     let less = match &identity.proof {
         Proof::Token(token) => less_revoked(snapshot, &identity, token, now)?,
         Proof::ApiKey(_) => None,

@@ -13,6 +13,7 @@ use nuncio_model::rights::Proof;
 use nuncio_store::{Project, Snapshot};
 
 use crate::app::App;
+use crate::auth::Over;
 use crate::error::ApiError;
 
 pub(crate) use claims::is_id;
@@ -67,6 +68,10 @@ pub(crate) fn names_several(snapshot: &Snapshot, raw: &Raw) -> bool {
 /// The one project that `aud` names; the signature is then checked with the keys of that project alone.
 fn project_of<'a>(snapshot: &'a Snapshot, raw: &Raw) -> Result<&'a Project, ApiError> {
     let audiences = claims::audiences(raw.claims.get("aud")).map_err(|problem| refused(&problem))?;
+    // Its keys are not to be relied on, so that this is said whoever signed the token.
+    if audiences.iter().any(|audience| snapshot.closed_by_audience(audience).is_some()) {
+        return Err(Over::ProjectClosed.into());
+    }
     match named(snapshot, &audiences).as_slice() {
         [project] => Ok(project),
         [] => Err(unverified()),

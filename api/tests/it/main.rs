@@ -4,6 +4,7 @@ mod admin;
 mod admin_keys;
 mod audit;
 mod channels;
+mod closed;
 mod connections;
 mod counts;
 mod credentials;

@@ -10,6 +10,7 @@ use sqlx::FromRow;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
+use crate::closed::settings;
 use crate::keys::{make_key, prefix_of};
 use crate::{Error, Result, Rotation, Store, crypto};
 
@@ -71,6 +72,21 @@ impl ApiKey {
     }
 }
 
+/// What an API key is told by, without anything that it may do.
+#[derive(Debug)]
+pub(crate) struct KnownKey {
+    pub(crate) project: ProjectId,
+    pub(crate) prefix: String,
+    hash: Vec<u8>,
+}
+
+impl KnownKey {
+    /// What is compared with the hash of a text.
+    pub(crate) fn hash(&self) -> &[u8] {
+        &self.hash
+    }
+}
+
 #[derive(FromRow)]
 struct RawApiKey {
     id: i64,
@@ -78,7 +94,7 @@ struct RawApiKey {
     prefix: String,
     hash: Vec<u8>,
     label: String,
-    rights: Json<RightsText>,
+    rights: String,
     allowed_networks: Vec<String>,
     rotated_from: Option<i64>,
     created_at: DateTime<Utc>,
@@ -92,7 +108,8 @@ impl TryFrom<RawApiKey> for ApiKey {
     type Error = Error;
 
     fn try_from(raw: RawApiKey) -> Result<Self> {
-        let rights = Rights::parse(&raw.rights.0)
+        let rights_text: RightsText = settings(&raw.rights, || format!("the rights of key {}", raw.prefix))?;
+        let rights = Rights::parse(&rights_text)
             .map_err(|error| Error::Unreadable(format!("the rights of key {}: {error}", raw.prefix)))?;
         let networks: Result<Vec<IpNet>, _> = raw.allowed_networks.iter().map(|text| text.parse()).collect();
         // One that cannot be read must not turn into none, which would be all.
@@ -103,7 +120,7 @@ impl TryFrom<RawApiKey> for ApiKey {
             project: ProjectId(raw.project_id),
             prefix: raw.prefix,
             label: raw.label,
-            rights_text: raw.rights.0,
+            rights_text,
             rights,
             allowed_networks,
             rotated_from: raw.rotated_from,
@@ -119,8 +136,8 @@ impl TryFrom<RawApiKey> for ApiKey {
 
 macro_rules! api_key_columns {
     () => {
-        " id, project_id, prefix, hash, label, rights, allowed_networks, rotated_from, created_at, expires_at,
-          revoked_at, last_used_at, version "
+        " id, project_id, prefix, hash, label, rights::text as rights, allowed_networks, rotated_from, created_at,
+          expires_at, revoked_at, last_used_at, version "
     };
 }
 
@@ -231,9 +248,14 @@ impl Store {
         rows.into_iter().map(ApiKey::try_from).collect()
     }
 
-    pub(crate) async fn live_api_keys(&self) -> Result<Vec<ApiKey>> {
+    /// All API keys that were not revoked, each with what tells it, and where it can be read, all of it.
+    pub(crate) async fn live_api_keys(&self) -> Result<Vec<(KnownKey, Result<ApiKey>)>> {
         let rows: Vec<RawApiKey> = sqlx::query_as(LIVE_API_KEYS).fetch_all(&self.append).await?;
-        rows.into_iter().map(ApiKey::try_from).collect()
+        let read = |raw: RawApiKey| {
+            let (prefix, hash) = (raw.prefix.clone(), raw.hash.clone());
+            (KnownKey { project: ProjectId(raw.project_id), prefix, hash }, raw.try_into())
+        };
+        Ok(rows.into_iter().map(read).collect())
     }
 
     /// One API key.

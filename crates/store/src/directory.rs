@@ -11,10 +11,14 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::api_keys::KnownKey;
+use crate::closed::{Doubts, tell};
 use crate::edition::{Edition, editions};
 use crate::freshness::Freshness;
 use crate::keys::prefix_of;
-use crate::{AdminKey, ApiKey, Error, KeyMaterial, RateLimits, Result, Rule, Store, crypto};
+use crate::{
+    AdminKey, ApiKey, Closed, Error, KeyMaterial, ProjectRow, RateLimits, Result, Revocation, Store, crypto,
+};
 
 /// How often a node looks whether something was changed.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -90,6 +94,7 @@ pub struct SigningKey {
 pub struct Snapshot {
     version: i64,
     /// When the first of the signing keys ends: what was read before is then no longer true, though nothing was changed.
+    /// Where something could not be read, a second from then: whoever mends a row by hand raises no version.
     good_until: Option<DateTime<Utc>>,
     projects: HashMap<ProjectId, Arc<Project>>,
     by_name: HashMap<ProjectName, ProjectId>,
@@ -100,6 +105,9 @@ pub struct Snapshot {
     admin_keys: HashMap<String, AdminKey>,
     revocations: HashMap<ProjectId, Revocations>,
     editions: HashMap<ProjectId, Edition>,
+    /// They stand in none of the maps above.
+    closed: HashMap<ProjectId, Closed>,
+    closed_keys: HashMap<String, KnownKey>,
 }
 
 impl Snapshot {
@@ -152,6 +160,39 @@ impl Snapshot {
     /// not depend on the time. None where there is no such project.
     pub fn edition(&self, project: ProjectId) -> Option<Edition> {
         self.editions.get(&project).copied()
+    }
+
+    /// All projects that are closed.
+    pub fn all_closed(&self) -> impl Iterator<Item = (ProjectId, &Closed)> {
+        self.closed.iter().map(|(id, closed)| (*id, closed))
+    }
+
+    /// The project of this number, where it is closed.
+    pub fn closed(&self, project: ProjectId) -> Option<&Closed> {
+        self.closed.get(&project)
+    }
+
+    /// The project of this name, where it is closed.
+    pub fn closed_by_name(&self, name: &ProjectName) -> Option<(ProjectId, &Closed)> {
+        self.closed_where(|closed| closed.name.as_ref() == Some(name))
+    }
+
+    /// The project that a token for this audience belongs to, where it is closed.
+    pub fn closed_by_audience(&self, audience: &str) -> Option<(ProjectId, &Closed)> {
+        match audience.strip_prefix("nuncio:") {
+            Some(name) => self.closed_by_name(&ProjectName::parse(name).ok()?),
+            None => self.closed_where(|closed| closed.audience.as_deref() == Some(audience)),
+        }
+    }
+
+    /// The project of the API key that this is the text of, where it is closed.
+    pub fn closed_by_api_key(&self, text: &str) -> Option<&Closed> {
+        self.closed.get(&known(text, &self.closed_keys, KnownKey::hash)?.project)
+    }
+
+    /// Closed ones are few: they need no index.
+    fn closed_where(&self, is_it: impl Fn(&Closed) -> bool) -> Option<(ProjectId, &Closed)> {
+        self.closed.iter().find(|(_, closed)| is_it(closed)).map(|(id, closed)| (*id, closed))
     }
 
     /// The admin key that this is the text of, unless it was revoked. Whether it has ended is for the caller's clock.
@@ -234,9 +275,16 @@ impl Directory {
         if version != known.version || known.good_until.is_some_and(|end| end <= now) {
             // What is changed while this reads raises the version again, and is read the next time.
             let before = self.snapshot.load_full();
-            let snapshot = timeout(READ_WITHIN, read(store, version, &before)).await.map_err(late)??;
+            let snapshot =
+                timeout(READ_WITHIN, read(store, (version, now), &before)).await.map_err(late)??;
+            tell(&snapshot.closed, &before.closed);
+            let is_new = version != before.version
+                || snapshot.editions != before.editions
+                || snapshot.closed != before.closed;
             self.snapshot.store(Arc::new(snapshot));
-            self.changes.send_replace(version);
+            if is_new {
+                self.changes.send_replace(version);
+            }
         }
         self.freshness.confirm(began);
         Ok(())
@@ -273,62 +321,62 @@ fn late(_: tokio::time::error::Elapsed) -> Error {
 }
 
 /// Reads all settings. What was compiled for the snapshot before is kept where it was not changed.
-async fn read(store: &Store, version: i64, before: &Snapshot) -> Result<Snapshot> {
+async fn read(store: &Store, at: (i64, DateTime<Utc>), before: &Snapshot) -> Result<Snapshot> {
+    let mut doubts = Doubts::default();
+    let mut known = HashMap::new();
     let mut projects: HashMap<ProjectId, Project> = HashMap::new();
-    for row in store.all_projects().await? {
-        let project = Project {
-            id: row.id,
-            name: row.name,
-            audience: row.audience,
-            issuer: row.issuer,
-            jwks_url: row.jwks_url,
-            allowed_origins: row.allowed_origins,
-            defaults: Rules::after(
-                before.projects.get(&row.id).map(|project| &project.defaults),
-                row.defaults,
-            ),
-            namespaces: HashMap::new(),
-            signing_keys: Vec::new(),
-            rate_limits: RateLimits::default(),
-            created_at: row.created_at,
-            version: row.version,
-        };
-        projects.insert(project.id, project);
+    for (id, what_is_known, row) in store.all_projects().await? {
+        known.insert(id, what_is_known);
+        let row = doubts.sift(id, row);
+        projects.extend(row.map(|row| (id, bare(row, before.projects.get(&id)))));
     }
-    for (project, name, settings) in store.all_namespaces().await? {
-        if let Some(project) = projects.get_mut(&ProjectId(project)) {
-            let known = before.projects.get(&project.id).and_then(|project| project.namespaces.get(&name));
-            let rules = Rules::after(known, settings.0);
+    for (id, name, settings) in store.all_namespaces().await? {
+        let settings = doubts.sift(id, settings);
+        if let (Some(project), Some(settings)) = (projects.get_mut(&id), settings) {
+            let known = before.projects.get(&id).and_then(|project| project.namespaces.get(&name));
+            let rules = Rules::after(known, settings);
             project.namespaces.insert(name, rules);
         }
     }
-    let mut good_until = None;
+    let mut ends = Vec::new();
     for (project, key) in store.live_signing_keys().await? {
-        if let Some(end) = key.expires_at {
-            good_until = Some(good_until.map_or(end, |first: DateTime<Utc>| first.min(end)));
-        }
+        ends.extend(key.expires_at);
         if let Some(project) = projects.get_mut(&project) {
             project.signing_keys.push(key);
         }
     }
-    for (project, id, version, settings) in store.all_rate_limits().await? {
-        if let Some(project) = projects.get_mut(&ProjectId(project)) {
-            project.rate_limits.add(settings.0.action, Rule::of(id, version, settings.0));
+    for (id, limit) in store.all_rate_limits().await? {
+        let limit = doubts.sift(id, limit);
+        if let (Some(project), Some((action, rule))) = (projects.get_mut(&id), limit) {
+            project.rate_limits.add(action, rule);
         }
     }
-    let api_keys = store.live_api_keys().await?;
-    let mut revocations: HashMap<ProjectId, Revocations> = HashMap::new();
+    let (mut api_keys, mut keys) = (Vec::new(), Vec::new());
+    for (key, read) in store.live_api_keys().await? {
+        api_keys.extend(doubts.sift(key.project, read));
+        keys.push(key);
+    }
     let live = store.live_revocations().await?;
+    let live: Vec<Revocation> = live.into_iter().filter_map(|(id, read)| doubts.sift(id, read)).collect();
+    let closed = close(doubts, known);
+    // A closed project is in no other map: nobody can forget to ask.
+    projects.retain(|id, _| !closed.contains_key(id));
+    api_keys.retain(|key| !closed.contains_key(&key.project));
+    keys.retain(|key| closed.contains_key(&key.project));
+    ends.extend((!closed.is_empty()).then(|| at.1 + REFRESH_EVERY));
     let editions = editions(projects.values(), &api_keys, &live);
+    let mut revocations: HashMap<ProjectId, Revocations> = HashMap::new();
     for revocation in live {
         revocations.entry(revocation.project).or_default().add(revocation.revoked, revocation.expires_at);
     }
     let by_prefix = |key: ApiKey| (key.prefix.clone(), key);
     Ok(Snapshot {
-        version,
-        good_until,
+        version: at.0,
+        good_until: ends.into_iter().min(),
         revocations,
         editions,
+        closed,
+        closed_keys: keys.into_iter().map(|key| (key.prefix.clone(), key)).collect(),
         by_name: projects.values().map(|project| (project.name.clone(), project.id)).collect(),
         origins: projects.values().flat_map(|project| project.allowed_origins.iter().cloned()).collect(),
         by_audience: projects.values().filter_map(|p| Some((p.audience.clone()?, p.id))).collect(),
@@ -336,4 +384,28 @@ async fn read(store: &Store, version: i64, before: &Snapshot) -> Result<Snapshot
         admin_keys: store.live_admin_keys().await?.into_iter().map(|key| (key.prefix.clone(), key)).collect(),
         projects: projects.into_iter().map(|(id, project)| (id, Arc::new(project))).collect(),
     })
+}
+
+/// A project with what stands in its own row.
+fn bare(row: ProjectRow, before: Option<&Arc<Project>>) -> Project {
+    Project {
+        id: row.id,
+        name: row.name,
+        audience: row.audience,
+        issuer: row.issuer,
+        jwks_url: row.jwks_url,
+        allowed_origins: row.allowed_origins,
+        defaults: Rules::after(before.map(|project| &project.defaults), row.defaults),
+        namespaces: HashMap::new(),
+        signing_keys: Vec::new(),
+        rate_limits: RateLimits::default(),
+        created_at: row.created_at,
+        version: row.version,
+    }
+}
+
+/// The projects that cannot be read as a whole. One that was removed while they were read is none.
+fn close(doubts: Doubts, mut known: HashMap<ProjectId, Closed>) -> HashMap<ProjectId, Closed> {
+    let closed = doubts.into_inner().into_iter();
+    closed.filter_map(|(id, unreadable)| Some((id, Closed { unreadable, ..known.remove(&id)? }))).collect()
 }

@@ -5,6 +5,7 @@ use nuncio_model::{NamespaceSettings, ProjectId};
 use sqlx::FromRow;
 use sqlx::types::Json;
 
+use crate::closed::settings;
 use crate::error::is_unique_violation;
 use crate::{Error, Result, Store};
 
@@ -31,7 +32,7 @@ const ONE: &str =
 
 const LOCKED: &str = "select name, settings, created_at, version from namespaces where project_id = $1 and name = $2 for update";
 
-const ALL: &str = "select project_id, name, settings from namespaces";
+const ALL: &str = "select project_id, name, settings::text from namespaces";
 
 const CREATE: &str = "
     with bumped as (update settings_version set version = version + 1)
@@ -67,8 +68,13 @@ impl Store {
             .await?)
     }
 
-    pub(crate) async fn all_namespaces(&self) -> Result<Vec<(i32, String, Json<NamespaceSettings>)>> {
-        Ok(sqlx::query_as(ALL).fetch_all(&self.append).await?)
+    pub(crate) async fn all_namespaces(&self) -> Result<Vec<(ProjectId, String, Result<NamespaceSettings>)>> {
+        let rows: Vec<(i32, String, String)> = sqlx::query_as(ALL).fetch_all(&self.append).await?;
+        let read = |(project, name, json): (i32, String, String)| {
+            let settings = settings(&json, || format!("the settings of namespace {name}"));
+            (ProjectId(project), name, settings)
+        };
+        Ok(rows.into_iter().map(read).collect())
     }
 
     /// One namespace.

@@ -1,12 +1,15 @@
 //! Projects, as an administrator sees them.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use nuncio_model::{NamespaceSettings, ProjectId, ProjectName};
 use sqlx::FromRow;
 use sqlx::types::Json;
 
+use crate::closed::settings;
 use crate::error::is_unique_violation;
-use crate::{Error, Result, Store};
+use crate::{Closed, Error, Result, Store};
 
 /// A project to be made.
 #[derive(Clone, Debug)]
@@ -71,7 +74,7 @@ struct Raw {
     issuer: Option<String>,
     jwks_url: Option<String>,
     allowed_origins: Vec<String>,
-    defaults: Json<NamespaceSettings>,
+    defaults: String,
     created_at: DateTime<Utc>,
     version: i64,
 }
@@ -89,7 +92,7 @@ impl TryFrom<Raw> for ProjectRow {
             issuer: raw.issuer,
             jwks_url: raw.jwks_url,
             allowed_origins: raw.allowed_origins,
-            defaults: raw.defaults.0,
+            defaults: settings(&raw.defaults, || format!("the defaults of project {}", raw.id))?,
             created_at: raw.created_at,
             version: raw.version,
         })
@@ -98,7 +101,7 @@ impl TryFrom<Raw> for ProjectRow {
 
 macro_rules! columns {
     () => {
-        " id, name, audience, issuer, jwks_url, allowed_origins, defaults, created_at, version "
+        " id, name, audience, issuer, jwks_url, allowed_origins, defaults::text as defaults, created_at, version "
     };
 }
 
@@ -178,9 +181,15 @@ impl Store {
         rows.into_iter().map(ProjectRow::try_from).collect()
     }
 
-    pub(crate) async fn all_projects(&self) -> Result<Vec<ProjectRow>> {
+    /// All projects, each with what is known of it where its row cannot be read.
+    pub(crate) async fn all_projects(&self) -> Result<Vec<(ProjectId, Closed, Result<ProjectRow>)>> {
         let rows: Vec<Raw> = sqlx::query_as(ALL).fetch_all(&self.append).await?;
-        rows.into_iter().map(ProjectRow::try_from).collect()
+        let read = |raw: Raw| {
+            let (name, audience) = (ProjectName::parse(&raw.name).ok(), raw.audience.clone());
+            let closed = Closed { name, audience, unreadable: BTreeSet::new() };
+            (ProjectId(raw.id), closed, raw.try_into())
+        };
+        Ok(rows.into_iter().map(read).collect())
     }
 
     /// Changes a project to what is made of it as it is; nobody else changes it meanwhile.

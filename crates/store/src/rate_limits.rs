@@ -8,6 +8,7 @@ use nuncio_model::{Limited, ProjectId, RateLimitSettings, Scope};
 use sqlx::FromRow;
 use sqlx::types::Json;
 
+use crate::closed::settings;
 use crate::{Error, Result, Store};
 
 /// How many limits a project may have: each costs something with every request.
@@ -99,7 +100,7 @@ const ONE: &str =
 const LOCKED: &str =
     "select id, settings, created_at, version from rate_limits where project_id = $1 and id = $2 for update";
 
-const ALL: &str = "select project_id, id, version, settings from rate_limits order by id";
+const ALL: &str = "select project_id, id, version, settings::text from rate_limits order by id";
 
 const CREATE: &str = "
     with room as (select count(*) < $3 as is_left from rate_limits where project_id = $1),
@@ -132,8 +133,13 @@ impl Store {
         Ok(query.fetch_all(&self.append).await?)
     }
 
-    pub(crate) async fn all_rate_limits(&self) -> Result<Vec<(i32, i64, i64, Json<RateLimitSettings>)>> {
-        Ok(sqlx::query_as(ALL).fetch_all(&self.append).await?)
+    pub(crate) async fn all_rate_limits(&self) -> Result<Vec<(ProjectId, Result<(Limited, Rule)>)>> {
+        let rows: Vec<(i32, i64, i64, String)> = sqlx::query_as(ALL).fetch_all(&self.append).await?;
+        let read = |(project, id, version, json): (i32, i64, i64, String)| {
+            let settings: Result<RateLimitSettings> = settings(&json, || format!("rate limit {id}"));
+            (ProjectId(project), settings.map(|read| (read.action, Rule::of(id, version, read))))
+        };
+        Ok(rows.into_iter().map(read).collect())
     }
 
     /// One rate limit.

@@ -200,9 +200,9 @@ impl Store {
         rows.into_iter().map(Revocation::try_from).collect()
     }
 
-    pub(crate) async fn live_revocations(&self) -> Result<Vec<Revocation>> {
+    pub(crate) async fn live_revocations(&self) -> Result<Vec<(ProjectId, Result<Revocation>)>> {
         let rows: Vec<RawRevocation> = sqlx::query_as(LIVE_REVOCATIONS).fetch_all(&self.append).await?;
-        rows.into_iter().map(Revocation::try_from).collect()
+        Ok(rows.into_iter().map(|raw| (ProjectId(raw.project_id), raw.try_into())).collect())
     }
 
     /// One revocation.

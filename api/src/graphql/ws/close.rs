@@ -27,7 +27,8 @@ pub enum CloseReason {
     NotInitialised,
     /// Bad credentials, or an origin that is not allowed. Reconnect with a new token.
     Forbidden,
-    /// Credentials that have expired or were revoked since. Reconnect with a new token.
+    /// Credentials that have expired or were revoked since. Reconnect with a new token; where the project is closed,
+    /// later with the same.
     Over(Over),
     /// None of the subprotocols asked for is known. Do not reconnect as you are.
     UnknownSubprotocol,
@@ -53,7 +54,7 @@ impl CloseReason {
             Self::NotUtf8 => 1007,
             Self::TooBig => 1009,
             Self::Defect => 1011,
-            Self::Overloaded => 1013,
+            Self::Overloaded | Self::Over(Over::ProjectClosed) => 1013,
             Self::BadMessage => 4400,
             Self::NotInitialised => 4401,
             Self::Forbidden | Self::Over(_) => 4403,

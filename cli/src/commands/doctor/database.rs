@@ -2,7 +2,7 @@
 
 use nuncio_model::Clock;
 use nuncio_runtime::Config;
-use nuncio_store::{Capacity, Contents, Sealed, ServerReport, Store};
+use nuncio_store::{Capacity, Contents, Directory, Sealed, ServerReport, Store};
 
 use super::Finding::{self, Good, Hint, Mend};
 use super::Report;
@@ -110,6 +110,26 @@ async fn contents(report: &mut Report, config: &Config, store: &Store) {
         Err(error) => Mend(chain(&error)),
     };
     report.line("signing keys", found);
+    settings(report, store).await;
+}
+
+/// Names what closes projects.
+async fn settings(report: &mut Report, store: &Store) {
+    let directory = match Directory::load(store.clone()).await {
+        Ok(directory) => directory,
+        Err(error) => return report.line("settings", Mend(chain(&error))),
+    };
+    let snapshot = directory.snapshot();
+    for (id, closed) in snapshot.all_closed() {
+        let name = closed.name.as_ref().map_or_else(|| id.0.to_string(), ToString::to_string);
+        let rows: Vec<&str> = closed.unreadable.iter().map(String::as_str).collect();
+        let mend =
+            format!("project {name} is closed until these can be read or are deleted: {}", rows.join("; "));
+        report.line("settings", Mend(mend));
+    }
+    if snapshot.all_closed().next().is_none() {
+        report.line("settings", Good("those of all projects can be read".to_owned()));
+    }
 }
 
 fn admin_keys(config: &Config, owners: i64) -> Finding {

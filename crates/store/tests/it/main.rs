@@ -2,6 +2,7 @@
 
 mod append;
 mod channels;
+mod closed;
 mod concurrent;
 mod cost;
 mod epoch;
