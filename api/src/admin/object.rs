@@ -1,7 +1,7 @@
 //! Objects that are objects: what is derived would also take a list of the fields' values in their order.
 
 use serde::de::{DeserializeOwned, Visitor};
-use serde::{Deserializer, forward_to_deserialize_any};
+use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 /// Reads a field that is an object, for `#[serde(deserialize_with)]`.
 ///
@@ -9,6 +9,24 @@ use serde::{Deserializer, forward_to_deserialize_any};
 /// Where it is a list, or as `T` refuses.
 pub(super) fn read<'de, T: DeserializeOwned, D: Deserializer<'de>>(value: D) -> Result<T, D::Error> {
     T::deserialize(AsMap(value))
+}
+
+/// [`read`] for a field that may be left out or null; with `#[serde(default)]`.
+///
+/// # Errors
+/// The same.
+pub(super) fn read_optional<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Object<T>>::deserialize(value)?.map(|object| object.0))
+}
+
+struct Object<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        read(value).map(Self)
+    }
 }
 
 /// Hands out a structure as a map.
@@ -58,5 +76,19 @@ mod tests {
             let error = read(list).expect_err("a list").to_string();
             assert!(error.contains("invalid type: sequence"), "{error}");
         }
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Optional {
+        #[serde(default, deserialize_with = "super::read_optional")]
+        rights: Option<RightsText>,
+    }
+
+    #[test]
+    fn a_field_that_may_be_left_out_is_no_list_either() {
+        let read = |body| serde_json::from_value::<Optional>(body).map(|body| body.rights.is_some());
+        assert!(read(json!({ "rights": {} })).expect("an object"));
+        assert!(!read(json!({ "rights": null })).expect("null") && !read(json!({})).expect("left out"));
+        assert!(read(json!({ "rights": [["#"]] })).is_err() && read(json!({ "rights": [] })).is_err());
     }
 }

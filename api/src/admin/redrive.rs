@@ -45,6 +45,7 @@ pub(super) struct Redrive {
     #[schema(required = false, min_items = 1, max_items = 200)]
     ids: Vec<String>,
     /// What is true of them; the oldest go first.
+    #[serde(default, deserialize_with = "super::object::read_optional")]
     filter: Option<Selection>,
     /// The channel to publish to instead.
     #[schema(min_length = 1, max_length = 200)]

@@ -125,6 +125,8 @@ async fn what_cannot_be_published_again_is_said_clearly() {
         (json!({"ids": ids, "reasons": ["bad_event"]}), "reasons"),
         (json!({"ids": ids, "filter": {}}), "filter"),
         (json!({"filter": {"limit": 1_001}}), "filter.limit"),
+        (json!({"filter": []}), "filter"),
+        (json!({"filter": ["bad_event"]}), "filter"),
         (json!({"filter": {}, "bodyBase64": ""}), "bodyBase64"),
         (json!({"ids": [ids[0]], "bodyBase64": "%"}), "bodyBase64"),
     ] {
