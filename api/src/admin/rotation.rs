@@ -1,4 +1,4 @@
-//! How keys are rotated: the same for API keys and admin keys.
+//! How keys are rotated: the same for API keys and admin keys, and the overlap also for signing keys.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use nuncio_model::cloudevents::is_writable;
@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use crate::error::ApiError;
 
 /// How long the old key goes on where it is not said: a day.
-const DEFAULT_OVERLAP_SECONDS: u32 = 86_400;
+pub(super) const DEFAULT_OVERLAP_SECONDS: u32 = 86_400;
 /// The longest that it may go on: 30 days.
-const MAX_OVERLAP_SECONDS: u32 = 2_592_000;
+pub(super) const MAX_OVERLAP_SECONDS: u32 = 2_592_000;
 
 /// How a key is to be rotated.
 #[derive(Debug, Default, Deserialize, ToSchema)]

@@ -21,6 +21,7 @@ use super::actions;
 use super::body::{Body, Object, merge};
 use super::etag::{self, IfMatch};
 use super::list::{List, Paging};
+use super::rotation::{DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS};
 use crate::app::App;
 use crate::auth::public_key::{PublicKey, algorithm, to_pem};
 use crate::auth::{Admin, Change, May};
@@ -33,10 +34,6 @@ const HS256: &str = "HS256";
 const MIN_SECRET_BYTES: usize = 32;
 const MAX_SECRET_BYTES: usize = 1_024;
 const MAX_KID_BYTES: usize = 64;
-/// How long the old key stays good beside the new one, where nothing is said.
-const DEFAULT_OVERLAP_SECONDS: i64 = 86_400;
-/// A year.
-const MAX_OVERLAP_SECONDS: i64 = 31_536_000;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     let path = "/admin/v1/projects/{project}/signing-keys/{kid}";
@@ -121,9 +118,9 @@ pub(super) struct Settings {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = SigningKeyRotation)]
 pub(super) struct Rotation {
-    /// How long the old key stays good beside the new one: 0 to 31536000, 86400 where it is left out.
-    #[schema(minimum = 0, maximum = 31_536_000, default = 86_400)]
-    overlap_seconds: Option<i64>,
+    /// How long the old key stays good beside the new one: 0 to 2592000, 86400 where it is left out.
+    #[schema(minimum = 0, maximum = 2_592_000, default = 86_400)]
+    overlap_seconds: Option<u32>,
     /// What a token's header names the new key by; made where it is left out.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]{1,64}$")]
     kid: Option<String>,
@@ -409,11 +406,11 @@ impl Rotation {
         let new = New { kid, algorithm: old.algorithm.clone(), secret, public_key, expires_at: None };
         let overlap = overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
         let mut error = new.problems();
-        if !(0..=MAX_OVERLAP_SECONDS).contains(&overlap) {
-            error = error.field("overlapSeconds", "must be 0 to 31536000");
+        if overlap > MAX_OVERLAP_SECONDS {
+            error = error.field("overlapSeconds", format!("must be 0 to {MAX_OVERLAP_SECONDS}"));
         }
         error.if_any_field()?;
-        Ok((new, TimeDelta::seconds(overlap)))
+        Ok((new, TimeDelta::seconds(overlap.into())))
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Over {
     TokenRevoked,
     /// The tokens of this `sub` that were made before a time were revoked.
     SubjectRevoked,
+    /// The end of the key that signed the token has come.
+    SigningKeyExpired,
     /// The key that signed the token is gone.
     SigningKeyRevoked,
     /// The end of the API key has come.
@@ -52,6 +54,9 @@ impl Over {
             Self::TokenExpired => ("TOKEN_EXPIRED", "TOKEN_EXPIRED: connect again with a new token"),
             Self::TokenRevoked => ("TOKEN_REVOKED", "TOKEN_REVOKED: connect again with a new token"),
             Self::SubjectRevoked => ("SUBJECT_REVOKED", "SUBJECT_REVOKED: connect again with a new token"),
+            Self::SigningKeyExpired => {
+                ("SIGNING_KEY_EXPIRED", "SIGNING_KEY_EXPIRED: connect again with a token of another key")
+            }
             Self::SigningKeyRevoked => {
                 ("SIGNING_KEY_REVOKED", "SIGNING_KEY_REVOKED: connect again with a token of another key")
             }
@@ -73,6 +78,7 @@ impl Over {
             Self::TokenExpired => "the token has expired",
             Self::TokenRevoked => "the token was revoked",
             Self::SubjectRevoked => "the tokens of this subject that were made until then were revoked",
+            Self::SigningKeyExpired => "the key that signed the token has ended",
             Self::SigningKeyRevoked => "the key that signed the token was revoked",
             Self::KeyExpired => "the API key has expired",
             Self::KeyRevoked => "the API key was revoked",
@@ -185,7 +191,11 @@ fn judge(snapshot: &Snapshot, identity: &Identity, now: DateTime<Utc>) -> Result
 fn check_key(snapshot: &Snapshot, jwks: &Jwks, identity: &Identity) -> Result<(), Over> {
     let Proof::Token(token) = &identity.proof else { return Ok(()) };
     let project = snapshot.project_by_id(identity.project).ok_or(Over::ProjectDeleted)?;
-    if is_held(jwks, project, token) { Ok(()) } else { Err(Over::SigningKeyRevoked) }
+    if is_held(jwks, project, token) {
+        return Ok(());
+    }
+    let has_ended = !token.published && snapshot.signing_key_has_ended(project.id, &token.kid);
+    Err(if has_ended { Over::SigningKeyExpired } else { Over::SigningKeyRevoked })
 }
 
 /// An identity that a token has just proved, without what was revoked: for whoever reads tokens.

@@ -92,7 +92,8 @@ async fn a_rotated_key_stays_good_for_the_overlap_and_its_tokens_end_with_it() {
     add(&node, "old", &old).await;
     let token = old.token(&node, "old", json!({"exp": node.app.clock.now().timestamp() + 7_200}));
     let rotate = format!("{KEYS}/old:rotate");
-    for wrong in [json!({"publicKey": new.pem(), "overlapSeconds": -1}), json!({"overlapSeconds": 60})] {
+    let overlap = |seconds: i64| json!({"publicKey": new.pem(), "overlapSeconds": seconds});
+    for wrong in [overlap(-1), overlap(2_592_001), json!({"overlapSeconds": 60})] {
         node.post(&rotate, &node.admin, &wrong).await.expect_problem(400, "INVALID_REQUEST");
     }
     let rotation = json!({"kid": "new", "publicKey": new.pem(), "overlapSeconds": 3_600});
@@ -161,6 +162,7 @@ async fn what_is_open_ends_when_its_key_is_revoked_or_ends_and_the_rest_goes_on(
     };
     let ended = timeout(SOON, ended).await.expect("noticed in time").expect("a word before the end");
     assert_eq!(ended.name, "nuncio.goaway", "{ended:?}");
+    assert_eq!(ended.data["reason"], "SIGNING_KEY_EXPIRED");
     node.publish(&tenant, "orders", 0..1).await;
     assert_eq!(third.numbers(1).await, [0]);
 }

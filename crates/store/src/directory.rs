@@ -104,6 +104,7 @@ pub struct Snapshot {
     api_keys: HashMap<String, ApiKey>,
     admin_keys: HashMap<String, AdminKey>,
     revocations: HashMap<ProjectId, Revocations>,
+    ended_signing_keys: HashSet<(ProjectId, String)>,
     editions: HashMap<ProjectId, Edition>,
     /// They stand in none of the maps above.
     closed: HashMap<ProjectId, Closed>,
@@ -154,6 +155,11 @@ impl Snapshot {
     /// What the project has revoked of tokens, if anything.
     pub fn revocations(&self, project: ProjectId) -> Option<&Revocations> {
         self.revocations.get(&project)
+    }
+
+    /// Whether a signing key of this id is none of the project's any more as it has ended, and not as it was revoked.
+    pub fn signing_key_has_ended(&self, project: ProjectId, kid: &str) -> bool {
+        self.ended_signing_keys.contains(&(project, kid.to_owned()))
     }
 
     /// What the project's credentials are judged by, all of it: while this is the same, so is every judgement that does
@@ -345,6 +351,8 @@ async fn read(store: &Store, at: (i64, DateTime<Utc>), before: &Snapshot) -> Res
             project.signing_keys.push(key);
         }
     }
+    // After those in force: one that ends in between is in both, and is looked at again at once.
+    let ended = store.ended_signing_keys().await?;
     for (id, limit) in store.all_rate_limits().await? {
         let limit = doubts.sift(id, limit);
         if let (Some(project), Some((action, rule))) = (projects.get_mut(&id), limit) {
@@ -374,6 +382,7 @@ async fn read(store: &Store, at: (i64, DateTime<Utc>), before: &Snapshot) -> Res
         version: at.0,
         good_until: ends.into_iter().min(),
         revocations,
+        ended_signing_keys: ended.into_iter().map(|(project, kid)| (ProjectId(project), kid)).collect(),
         editions,
         closed,
         closed_keys: keys.into_iter().map(|key| (key.prefix.clone(), key)).collect(),

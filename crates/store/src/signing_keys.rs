@@ -78,6 +78,9 @@ const LIVE: &str = "
     select id, project_id, kid, algorithm, secret, public_key, expires_at from signing_keys
     where revoked_at is null and (expires_at is null or expires_at > now()) order by id";
 
+const ENDED: &str =
+    "select project_id, kid from signing_keys where revoked_at is null and expires_at <= now()";
+
 const LIST: &str =
     concat!("select", columns!(), "from signing_keys where project_id = $1 and id > $2 order by id limit $3");
 
@@ -266,6 +269,11 @@ impl Store {
         let (ids, times): (Vec<i64>, Vec<DateTime<Utc>>) = used.iter().copied().unzip();
         sqlx::query(TOUCH).bind(ids).bind(times).execute(&self.append).await?;
         Ok(())
+    }
+
+    /// The ids of the signing keys that have ended, and were not revoked.
+    pub(crate) async fn ended_signing_keys(&self) -> Result<Vec<(i32, String)>> {
+        Ok(sqlx::query_as(ENDED).fetch_all(&self.append).await?)
     }
 
     /// All signing keys in force, each with its project. Secrets that cannot be decrypted are left out.
