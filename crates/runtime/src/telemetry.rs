@@ -17,13 +17,20 @@ pub struct TelemetryError(String);
 /// whatever the filter says of all.
 const DISCREET: [&str; 2] = ["tungstenite=info", "tokio_tungstenite=info"];
 
+/// The AMQP library, which writes down every refusal of the broker as an error, also those that are a part of how things
+/// are done. Whoever asked gets it as an error too, and tells it where it is one.
+const LAPIN: &str = "lapin";
+
 /// Begins logging to standard error.
 ///
 /// # Errors
 /// Where the filter cannot be read.
 pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    // Whoever names it wants to hear it.
+    let quiet = (!filter.contains(LAPIN)).then(|| format!("{LAPIN}=off"));
     let filter = EnvFilter::try_new(filter).map_err(|error| TelemetryError(error.to_string()))?;
-    let filter = DISCREET.into_iter().fold(filter, |filter, directive| {
+    let held = DISCREET.iter().copied().chain(quiet.as_deref());
+    let filter = held.fold(filter, |filter, directive| {
         filter.add_directive(directive.parse().expect("it is a directive"))
     });
     let builder = tracing_subscriber::fmt()
