@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Over;
 use crate::error::ApiError;
 use lane::{Job, Lane};
 
@@ -159,6 +160,10 @@ impl From<PublishError> for ApiError {
             PublishError::Store(error) if error.is_unavailable() => {
                 let detail = "the database cannot be reached; publish again under the same ids";
                 Self::unavailable(detail).caused_by(error)
+            }
+            // Another node has deleted it, and this one does not know yet.
+            PublishError::Store(error) if matches!(*error, nuncio_store::Error::NotFound(_)) => {
+                Over::ProjectDeleted.into()
             }
             PublishError::Store(error) => Self::internal(error),
         }

@@ -154,3 +154,20 @@ async fn concurrent_requests_share_commits_and_each_has_its_own_outcome() {
     let used = commits().await - before;
     assert!(used < 100, "{used} commits for 200 requests");
 }
+
+/// For up to a second the other nodes do not know of it, and called it a defect of theirs.
+#[tokio::test]
+async fn who_publishes_into_a_project_that_was_just_deleted_is_told_so() {
+    let node = Node::start().await;
+    let tenant = node.tenant("shop").await;
+    // As by another node.
+    let project = node.project(&tenant.name);
+    node.app.store.delete_project(project.id, None).await.expect("it is there");
+    let body = json!({"data": 1});
+    let problem =
+        node.post("/v1/channels/a/events", &tenant.key, &body).await.expect_problem(401, "UNAUTHENTICATED");
+    assert_eq!(problem["reason"], "PROJECT_DELETED", "{problem}");
+    let mutation = json!({"query": "mutation { publish(channel: \"a\", event: {data: 1}) { cursor } }"});
+    let answer = node.post("/graphql", &tenant.key, &mutation).await.json();
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{answer}");
+}
