@@ -205,9 +205,16 @@ impl App {
             return Err(Over::ProjectClosed.into());
         }
         let project = snapshot.project_by_id(identity.project).cloned();
-        project.ok_or_else(|| {
-            ApiError::unauthenticated("the project of these credentials does not exist any more")
-        })
+        project.ok_or_else(|| Over::ProjectDeleted.into())
+    }
+
+    /// Learns what is in force where that was not confirmed for too long: on a node that was stopped for a while, say, with
+    /// requests waiting in its sockets that were let in by what was in force before.
+    pub async fn catch_up(&self) {
+        if self.is_paused() {
+            // Where it cannot be learned, nothing can be read from the database or written to it either.
+            let _ = self.directory.refresh().await;
+        }
     }
 
     /// Whether nothing live is delivered: this node cannot tell who may still have it.

@@ -44,7 +44,7 @@ const ADMIN_KEY: &str = "na_";
 pub(crate) const MAX_CREDENTIALS_BYTES: usize = 8_192;
 
 /// Tells who a key (`nk_…`) or a token (JWT) stands for, now, where it is used from this address. It asks nothing of the
-/// database.
+/// database, unless it is long ago that this node knew what is in force.
 ///
 /// # Errors
 /// `UNAUTHENTICATED` with a sentence that says what is wrong, and never what would be right.
@@ -57,6 +57,7 @@ pub async fn authenticate(app: &App, credentials: &str, address: IpAddr) -> Resu
             "admin keys open the admin API alone; use an API key or a token",
         ));
     }
+    app.catch_up().await;
     if credentials.starts_with(API_KEY) {
         return of_api_key(app, credentials, address).map(Arc::new);
     }
@@ -218,6 +219,7 @@ impl FromRequestParts<Arc<App>> for Admin {
         if text.len() > MAX_CREDENTIALS_BYTES {
             return Err(refused());
         }
+        app.catch_up().await;
         let key = app.directory.snapshot().admin_key(text).cloned().ok_or_else(refused)?;
         match key.expires_at {
             Some(end) if end <= app.clock.now() => Err(refused()),

@@ -4,6 +4,7 @@
 //! refused did nothing: its answer is not kept, and a repeat is judged anew.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
@@ -26,6 +27,8 @@ use crate::error::ApiError;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const MAX_KEY_BYTES: usize = 255;
+/// When to ask again for the answer of a request that is at work.
+const AT_WORK_AGAIN: Duration = Duration::from_secs(1);
 /// What is below this is the admin API.
 const ADMIN: &str = "/admin/v1/";
 /// The one POST that those may send, too, who may only look.
@@ -81,8 +84,10 @@ async fn once(app: Arc<App>, request: Request, next: Next) -> Result<Response, A
         }
         Attempt::AtWork => Err(ApiError::new(
             Code::Conflict,
-            "the first request with this Idempotency-Key is still at work: ask again in a moment",
-        )),
+            "the first request with this Idempotency-Key is still at work, or its node has died: ask again in a moment, \
+             or in 5 minutes where that does not help",
+        )
+        .with_retry_after(Some(AT_WORK_AGAIN))),
         Attempt::Another => Err(ApiError::new(
             Code::Conflict,
             "this Idempotency-Key was used with another body: use a new one for each request",

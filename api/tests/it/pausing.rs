@@ -111,3 +111,34 @@ async fn a_short_silence_of_the_database_pauses_nothing() {
     proxy.resume();
     settings.abort();
 }
+
+/// A node that is stopped and goes on finds requests in its sockets. It answered them by the rights of before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_goes_on_after_a_while_lets_nobody_in_by_what_it_knew() {
+    let node = Node::start().await;
+    let settings = tokio::spawn(node.app.directory.clone().run(node.app.drain.clone()));
+    let peer = node.beside().await;
+    let cut = node.another_key().await;
+    let mut socket = Client::ready(&node.address, &cut).await;
+    // From here on it does not look, as one that is stopped.
+    settings.abort();
+    let keys = node.app.store.list_api_keys(node.project.id, 0, 100).await.expect("the keys");
+    let id = keys.iter().find(|known| cut.starts_with(&known.prefix)).expect("the key").id;
+    let path = format!("/admin/v1/projects/demo/keys/{id}:revoke");
+    let revoke = peer.site.request(Method::POST, &path, &node.admin).json(&json!({}));
+    streams_kit::answer(revoke).await.expect(200);
+    until_paused(&node, true).await;
+    socket
+        .start("1", &json!({"query": "mutation { publish(channel: \"a\", event: {data: 1}) { cursor } }"}))
+        .await;
+    let refused = socket.message().await;
+    assert_eq!(refused["payload"][0]["extensions"]["code"], "UNAVAILABLE", "{refused}");
+    let ask = async |method: Method, key: &str| {
+        let request = node.request(method, "/v1/channels/a/events", key).json(&json!({"data": 1}));
+        streams_kit::answer(request).await
+    };
+    ask(Method::POST, &cut).await.expect_problem(401, "UNAUTHENTICATED");
+    ask(Method::GET, &cut).await.expect_problem(401, "UNAUTHENTICATED");
+    assert!(!node.app.is_paused(), "it has looked");
+    ask(Method::POST, &node.key).await.expect(201);
+}

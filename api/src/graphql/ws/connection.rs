@@ -332,12 +332,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Counts an operation; a subscription that nobody shares counts itself.
+    /// Counts an operation; a subscription that nobody shares counts itself. One that would be answered now is refused
+    /// while it is not known who may still have what.
     fn count(&self, identity: &Identity, plan: Plan) -> Result<Plan, Box<Response>> {
         let Endpoint { app, visitor, .. } = &self.endpoint;
         let counted = match &plan {
             Plan::Shared(shared) => visitor.subscribe(app, identity, &shared.asked.patterns),
             Plan::Alone(operation) if operation.is_subscription => Ok(()),
+            Plan::Alone(_) if self.paused => {
+                Err(ApiError::unavailable("this node does not know for now what is in force; try again"))
+            }
             Plan::Alone(_) => visitor.request(app, identity),
         };
         counted.map(|()| plan).map_err(|error| Box::new(error::response(error)))
