@@ -102,9 +102,15 @@ fn attempt<T: DeserializeOwned>(value: &Value) -> Result<T, Fault> {
     serde_path_to_error::deserialize(value).map_err(|error| fault(&error))
 }
 
+/// How the library for times begins to say what is wrong with one, without saying what a time looks like.
+const NO_TIME: [&str; 3] = ["input ", "premature end of input", "trailing input"];
+
 fn fault<E: std::fmt::Display>(error: &PathError<E>) -> Fault {
     let message = error.inner().to_string();
-    let message = message.split(" at line").next().unwrap_or_default().to_owned();
+    let mut message = message.split(" at line").next().unwrap_or_default().to_owned();
+    if NO_TIME.iter().any(|start| message.starts_with(start)) {
+        message = "must be a time as RFC 3339 has it, such as 2026-01-31T12:00:00Z".to_owned();
+    }
     let mut steps = steps(error.path());
     // A missing field is told at the object that lacks it, and so are some unknown ones.
     for told in ["missing field `", "unknown field `"] {
@@ -196,6 +202,16 @@ mod tests {
         assert_eq!(fields(json!({"kind": "plain", "x": 1})), ["x", "name", "size"]);
         assert_eq!(fields(json!({"kind": "?", "name": "", "size": 1})), ["kind"]);
         assert_eq!(fields(json!([])), ["."]);
+    }
+
+    #[test]
+    fn whoever_gives_no_time_is_told_what_one_looks_like() {
+        for when in ["", "soon", "2026-13-01T00:00:00Z", "2026-01-31", "2026-01-31T12:00:00Z!"] {
+            let body = json!({"name": "", "kind": "plain", "size": 1, "when": when});
+            let error = read::<Outer>(body).expect_err("no time");
+            let [field] = error.fields.as_slice() else { panic!("{when}: {:?}", error.fields) };
+            assert!(field.field == "when" && field.message.contains("RFC 3339"), "{when}: {}", field.message);
+        }
     }
 
     #[test]
