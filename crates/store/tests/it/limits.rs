@@ -51,12 +51,13 @@ async fn three_nodes_together_keep_a_limit() {
         let stop = CancellationToken::new();
         let nodes =
             [node(&kit.store, &stop).await, node(&kit.store, &stop).await, node(&kit.store, &stop).await];
-        let [one, two, three] = nodes.map(|node| flood(&kit, &directory, node, Duration::from_secs(5)));
+        let [one, two, three] = nodes.map(|node| flood(&kit, &directory, node, Duration::from_secs(10)));
         let (one, two, three) = tokio::join!(one, two, three);
         stop.cancel();
-        let (all, allowed) = (one + two + three, 1_000);
-        // A burst, and what two nodes let through in one interval.
-        assert!(all <= allowed + 100 + 2 * 40, "{burst:?}: {one} + {two} + {three}");
+        let (all, allowed) = (one + two + three, 2_000);
+        // R10: over ten periods no more than a tenth too much. It is a burst, and what two nodes let through before they
+        // hear of each other.
+        assert!(all <= allowed * 110 / 100, "{burst:?}: {one} + {two} + {three}");
         assert!(all >= allowed * 80 / 100, "{burst:?}: {one} + {two} + {three}");
     }
 }
